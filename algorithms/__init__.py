@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.errors import UsageError
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
 
 if TYPE_CHECKING:
     from algorithms.base import Algorithm

@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from benchmarks.files import Strict
-from benchmarks.settings import Positive, Rate, Sampling, Share
+from benchmarks.settings import Fraction, Positive, Rate, Sampling, Strict
 
 
 class Budget(Strict):
@@ -62,7 +61,7 @@ class Settings(Strict):
     learning_rate: Rate
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Of the learning rate, over the used share of the budget, whatever its unit."""
-    warmup_share: Share = 0.0
+    warmup_share: Fraction = 0.0
     """Of the budget, during which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Rate = 1.0

@@ -19,7 +19,7 @@ from benchmarks.errors import Failure, UsageError
 INTERRUPTED = 130
 
 if TYPE_CHECKING:
-    from benchmarks.suite import Suite
+    from benchmarks.suites.schema import Suite
 
 app = typer.Typer(
     help="How much of what a base model can reach do RLVR algorithms turn into first-try accuracy?",
@@ -51,9 +51,9 @@ def bench(
     Finished parts are kept: interrupt it at any moment, and the same command goes on. Writes
     OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
     """
-    from benchmarks.cell import CellRun, Place
+    from benchmarks.cli.results import show
     from benchmarks.progress import Progress
-    from benchmarks.show import show
+    from benchmarks.runs.cell_run import CellRun, Place
 
     with Progress(quiet) as progress:
         place = Place(out, engine, workers, processes, progress)
@@ -75,8 +75,8 @@ def grid(
 
     A failing cell is listed and the others go on; the exit code is then 1.
     """
-    from benchmarks.grid import plan, run_grid
-    from benchmarks.show import show
+    from benchmarks.cli.results import show
+    from benchmarks.runs.grid import plan, run_grid
 
     loaded = _load_suite(suite, model, changes)
     cells = plan(loaded, algos.split(), seeds.split())
@@ -95,8 +95,8 @@ def grid(
 @app.command(name="train-cell", hidden=True)
 def train_cell(folder: Path) -> None:
     """One of several training processes of a cell that `bench` has begun; torchrun starts it."""
-    from benchmarks.cell import CellRun, Place
     from benchmarks.progress import Progress
+    from benchmarks.runs.cell_run import CellRun, Place
 
     with Progress(quiet=os.environ.get("RANK", "0") != "0") as progress:
         place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
@@ -123,10 +123,10 @@ def evaluate(
     With --regrade MODEL is the folder of a finished run, OUT/SUITE/CELL: its stored completions are judged by today's
     verifier, and its record is made anew. The base of a suite comes first, then the runs that are measured from it.
     """
-    from benchmarks.cell import Place
-    from benchmarks.external import ModelRun, with_design
+    from benchmarks.cli.results import show
     from benchmarks.progress import Progress
-    from benchmarks.show import show
+    from benchmarks.runs.cell_run import Place
+    from benchmarks.runs.model_run import ModelRun, with_design
 
     if regrade:
         if n or design:
@@ -145,10 +145,10 @@ def evaluate(
 
 def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:
     """Judges a run's completions anew, and says what that changed."""
-    from benchmarks.cell import Place
+    from benchmarks.cli.results import show
     from benchmarks.progress import Progress
-    from benchmarks.regrade_run import RunFolder
-    from benchmarks.show import show
+    from benchmarks.runs.cell_run import Place
+    from benchmarks.runs.regrade_run import RunFolder
 
     with Progress(quiet) as progress:
         done = RunFolder.read(folder).regrade(Place(workers=workers, progress=progress), datasets, model)
@@ -180,9 +180,9 @@ def import_(
 
     Writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
     """
-    from benchmarks.imported import Import
+    from benchmarks.cli.results import show
     from benchmarks.importers import Choices
-    from benchmarks.show import show
+    from benchmarks.runs.import_run import Import
 
     choices = Choices(metric, filter)
     run = Import(format, tuple(files), suite, dataset, model, source, out, choices, base, as_base, k)
@@ -200,7 +200,7 @@ def export(
     level: Annotated[str, typer.Option("--level", help="A row for each of: cells, problems or completions.")] = "cells",
 ) -> None:
     """Write all records under RUNS as one table."""
-    from benchmarks.export import export as write
+    from leaderboards.export import export as write
 
     done = write(runs, to, level)
     for reason in done.left_out:
@@ -218,8 +218,8 @@ def gap(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a sentence.")] = False,
 ) -> None:
     """The sampling efficiency gap of two counts files, wherever they came from."""
-    from benchmarks.counts import read_counts
-    from benchmarks.gap import sampling_efficiency_gap
+    from benchmarks.statistics.counts import read_counts
+    from benchmarks.statistics.gap import sampling_efficiency_gap
 
     result = sampling_efficiency_gap(read_counts(base), read_counts(trained), k, confidence, seed)
     if as_json:
@@ -250,12 +250,12 @@ def leaderboard(
 def list_() -> None:
     """Everything that has a name: algorithms, suites, tasks, verifiers, engines, prompt templates, import formats."""
     from algorithms import ALGORITHMS
-    from benchmarks import suite
     from benchmarks.engines import ENGINES
     from benchmarks.importers import IMPORTERS
     from benchmarks.launchers import LAUNCHERS
-    from benchmarks.prompts import CHAT, TEMPLATES
+    from benchmarks.suites import schema as suite
     from benchmarks.tasks import TASKS
+    from benchmarks.tasks.prompts import CHAT, TEMPLATES
     from benchmarks.verifiers import VERIFIERS
 
     tables: dict[str, Iterable[str]] = {
@@ -267,7 +267,7 @@ def list_() -> None:
 
 
 def _load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:
-    from benchmarks import suite
+    from benchmarks.suites import schema as suite
 
     loaded = suite.with_changes(suite.load(name), changes or [])
     return loaded.model_copy(update={"base_model": model, "base_revision": None}) if model else loaded

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import typing
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.files import Strict
+from benchmarks.errors import unknown
 
+Count = Annotated[int, Field(strict=True, ge=0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Difference = Annotated[float, Field(strict=True, ge=-1, le=1)]
+K = Annotated[int, Field(ge=1)]  # not strict: it is a key of a JSON object, where every key is a string
 Positive = Annotated[int, Field(strict=True, ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """A part of what is asked for or written: immutable, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
+
+
+def require(condition: bool, message: str) -> None:
+    """ValueError with the message unless the condition holds; for validators."""
+    if not condition:
+        raise ValueError(message)
 
 
 class Sampling(Strict):
@@ -21,3 +38,38 @@ class Sampling(Strict):
     top_k: Annotated[int, Field(ge=0)]
     """0: off."""
     max_new_tokens: Positive
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> str:
+    """One line for the first of pydantic's errors: the key, what is wrong, the nearest key where it is unknown."""
+    errors = error.errors(include_url=False)
+    first, more = errors[0], len(errors) - 1
+    rest = f" (and {more} more)" if more else ""
+    loc = first["loc"]
+    where = ".".join(str(part) for part in loc) or "the object"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', str(loc[-1]), _fields_at(model, loc[:-1]))}{rest}"
+    if first["type"] == "missing":
+        return f"{where}: this key is missing{rest}."
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict | BaseModel) else f", got {first['input']!r}"
+    return f"{where}: {message}{given}{rest}."
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys of the model that `loc` leads to from `model`."""
+    skip = False  # the part after a dict's name is one of the dict's own keys, whatever it is called
+    for part in loc:
+        field = None if skip else next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        skip = False
+        if field is not None:
+            parts = _flatten(field.annotation)
+            skip = dict in parts
+            model = next((p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)), model)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    """A type and all types in its brackets: `dict[str, Gap] | None` -> [..., dict, str, Gap, NoneType]."""
+    inner = [part for argument in typing.get_args(annotation) for part in _flatten(argument)]
+    return [typing.get_origin(annotation) or annotation, *inner]

@@ -20,13 +20,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from benchmarks.counts import Counts, read_evaluated
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256, write_text_atomic
-from benchmarks.gap import Gap
-from benchmarks.records import BASE, Evaluation, Record, read_record
-from leaderboards import compare, plots, summary
-from leaderboards.compare import Comparison, Floats
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import BASE, Evaluation, Record, read_record
+from benchmarks.statistics import comparison as compare
+from benchmarks.statistics.comparison import Comparison, Floats
+from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.gap import Gap
+from leaderboards import plots, summary
 from leaderboards.summary import Key
 
 TEMPLATES = Path(__file__).parent / "templates"

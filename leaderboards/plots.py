@@ -24,11 +24,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from benchmarks.counts import Counts
 from benchmarks.errors import Failure
-from benchmarks.gap import curve
-from leaderboards import compare
-from leaderboards.compare import Floats
+from benchmarks.statistics import comparison as compare
+from benchmarks.statistics.comparison import Floats
+from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.gap import curve
 
 _BLIND = sns.color_palette("colorblind").as_hex()
 COLOURS = tuple(_BLIND[i] for i in (0, 1, 2, 3, 4, 9, 5, 7))

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.errors import UsageError, unknown
-from benchmarks.gap import Crossing, Gap, KEquivalent
-from benchmarks.records import BASE, Cell, Evaluation, Record, Training
+from benchmarks.records.schema import BASE, Cell, Evaluation, Record, Training
+from benchmarks.statistics.gap import Crossing, Gap, KEquivalent
 
 NONE = "-"
 """Stands where there is no value."""

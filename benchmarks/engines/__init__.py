@@ -6,7 +6,7 @@ import importlib.util
 
 from benchmarks.engines.base import Chunk, Completion, Engine
 from benchmarks.errors import unknown
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
 
 __all__ = ["AUTO", "ENGINES", "Chunk", "Completion", "Engine", "accelerators", "get", "resolve"]
 

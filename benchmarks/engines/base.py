@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.errors import UsageError
-from benchmarks.models import ModelRef, identify
-from benchmarks.prompts import render_chat
 from benchmarks.settings import Sampling
+from benchmarks.tasks.prompts import render_chat
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.settings import Sampling
 
 if TYPE_CHECKING:
-    from benchmarks import suite
+    from benchmarks.suites import schema as suite
 
 Completions = list[list[Completion]]
 _GRACE_S = 5.0

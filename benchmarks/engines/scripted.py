@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from benchmarks.engines.base import Chunk, Completion, Engine
+from benchmarks.engines.identity import ModelRef
 from benchmarks.errors import UsageError
 from benchmarks.files import content_hash
-from benchmarks.models import ModelRef
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
 

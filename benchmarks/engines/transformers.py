@@ -26,9 +26,9 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
+from benchmarks.engines.identity import check_folder
 from benchmarks.engines.loading import end_ids, load_model, load_tokenizer
 from benchmarks.errors import Failure, UsageError
-from benchmarks.models import check_folder
 from benchmarks.settings import Sampling
 
 _COMPACT_BELOW = 0.7

@@ -28,9 +28,9 @@ from safetensors import SafetensorError
 
 from benchmarks import engines
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
+from benchmarks.engines.identity import check_folder, is_local
 from benchmarks.engines.loading import load_tokenizer
 from benchmarks.errors import Failure, UsageError
-from benchmarks.models import check_folder, is_local
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
 

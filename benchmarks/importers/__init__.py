@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.counts import Counts
 from benchmarks.importers.rows import Choices
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
+from benchmarks.statistics.counts import Counts
 
 __all__ = ["IMPORTERS", "Choices", "Importer", "get"]
 

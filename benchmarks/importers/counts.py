@@ -1,4 +1,4 @@
-"""Format `counts`: a counts.jsonl, this project's own or anybody's (see `benchmarks/counts.py`).
+"""Format `counts`: a counts.jsonl, this project's own or anybody's (see `benchmarks/statistics/counts.py`).
 
 The one format that can say a sequential design: with a header the design of the header, without one a fixed one.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.counts import Counts, read_counts
 from benchmarks.errors import UsageError
 from benchmarks.importers.rows import Choices
+from benchmarks.statistics.counts import Counts, read_counts
 
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:

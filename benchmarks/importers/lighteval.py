@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.counts import Counts
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.importers.rows import Choices, Rows, read_files, verdict
+from benchmarks.statistics.counts import Counts
 from benchmarks.verifiers import Verdict
 
 _DOC = ("doc", "__doc__", "example", "full_prompt")

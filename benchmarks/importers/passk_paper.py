@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.counts import Counts
 from benchmarks.importers.rows import Choices, Rows, json_lines, problem_name, read_files, verdict
+from benchmarks.statistics.counts import Counts
 from benchmarks.verifiers import Verdict
 
 _CUT_OFF = "length"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.counts import NOT_CORRECT, Counts
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
-from benchmarks.passk import FixedDesign
+from benchmarks.statistics.counts import NOT_CORRECT, Counts
+from benchmarks.statistics.passk import FixedDesign
 from benchmarks.verifiers import Verdict
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
 
 Launch = Callable[[Sequence[str], Path], str | None]
 

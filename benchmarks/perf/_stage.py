@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import completions, verifiers
-from benchmarks import suite as suites
+from benchmarks import verifiers
 from benchmarks.engines import resolve
 from benchmarks.engines.base import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluate import COMPLETIONS, DatasetResult, evaluate_dataset
-from benchmarks.passk import Design, FixedDesign
-from benchmarks.prompts import render
-from benchmarks.provenance import cores
+from benchmarks.evaluation import completions
+from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
+from benchmarks.records.provenance import cores
 from benchmarks.seeds import derive
-from benchmarks.suite import Suite
+from benchmarks.statistics.passk import Design, FixedDesign
+from benchmarks.suites import schema as suites
+from benchmarks.suites.schema import Suite
 from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import render
 from benchmarks.verifiers import Verifier
 
 

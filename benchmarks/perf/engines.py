@@ -21,10 +21,10 @@ from typing import Any
 from benchmarks import tasks, verifiers
 from benchmarks.engines.base import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec
-from benchmarks.evaluate import DatasetResult, evaluate_dataset
-from benchmarks.passk import Design, FixedDesign
+from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
+from benchmarks.statistics.passk import Design, FixedDesign
 
 EMBEDDED = Path(__file__).parents[1] / "base_models" / "countdown"
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=96)

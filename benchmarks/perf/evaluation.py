@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.perf._stage import Setting, Timed, busy, evaluate, program, setting, warm_pool
-from benchmarks.provenance import cores
+from benchmarks.records.provenance import cores
 from benchmarks.verifiers import Verdict
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cell import RECORD, TRAIN
 from benchmarks.errors import UsageError
-from benchmarks.passk import Design, sampling_error
 from benchmarks.perf._stage import Setting, Timed, busy, evaluate, program, setting, warm_pool
-from benchmarks.records import BASE, read_record
-from benchmarks.suite import Suite
+from benchmarks.records.schema import BASE, read_record
+from benchmarks.runs.cell_run import RECORD, TRAIN
+from benchmarks.statistics.passk import Design, sampling_error
+from benchmarks.suites.schema import Suite
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
 from benchmarks.tasks.base import Problem, Task
 
 __all__ = ["TASKS", "Problem", "Task", "get"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.tables import lookup
+from benchmarks.registry import lookup
 from benchmarks.verifiers.base import Verdict, Verifier
 
 __all__ = ["VERIFIERS", "Verdict", "Verifier", "get"]

@@ -33,11 +33,11 @@ from typing import ClassVar
 
 from benchmarks.tasks.base import Problem
 from benchmarks.verifiers.base import Verdict, Verifier
-from benchmarks.verifiers.pool import Reply, WorkerPool
+from benchmarks.verifiers.workers import Reply, WorkerPool
 
 _TOKENS = re.compile(r"(?P<box>\\{1,2}boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _OPEN, _CLOSE = "<answer>", "</answer>"
-_JUDGE = "benchmarks.verifiers.math_judge:make_judge"
+_JUDGE = "benchmarks.verifiers.math_worker:make_judge"
 _EQUAL = "equal"
 _Pair = tuple[str, str]
 

@@ -22,8 +22,8 @@ import algorithms
 from algorithms.config import check_machine, config_fields
 from algorithms.settings import Settings
 from algorithms.train import TrainSpec, make_trainer, train
-from benchmarks import suite
 from benchmarks.errors import UsageError
+from benchmarks.suites import schema as suite
 from tests.algorithms import toy
 
 PAPER = "omni-math-qwen2.5-7b"

@@ -26,8 +26,8 @@ import algorithms
 import algorithms.trainer
 from algorithms.config import VLLM_FIELDS, config_fields
 from algorithms.settings import Settings
-from algorithms.trl_fields import LEFT_ALONE
 from tests.algorithms import toy
+from tests.algorithms.trl_fields import LEFT_ALONE
 
 METHODS = {
     "_generate": ("prompts",),

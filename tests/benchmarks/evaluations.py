@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks import evaluate, tasks, verifiers
+from benchmarks import tasks, verifiers
 from benchmarks.engines.pool import EnginePool, EngineSpec
-from benchmarks.evaluate import evaluate_dataset
-from benchmarks.passk import SequentialDesign
+from benchmarks.evaluation import stage as evaluate
+from benchmarks.evaluation.stage import evaluate_dataset
 from benchmarks.settings import Sampling
+from benchmarks.statistics.passk import SequentialDesign
 
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=64)
 DESIGN = SequentialDesign((8, 16, 32), 3)

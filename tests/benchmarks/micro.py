@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.cell import CellRun, Place
-from benchmarks.suite import parse
+from benchmarks.runs.cell_run import CellRun, Place
+from benchmarks.suites.schema import parse
 
 MICRO: dict[str, Any] = {
     "name": "micro",

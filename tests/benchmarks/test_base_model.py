@@ -14,7 +14,7 @@ from benchmarks import tasks
 from benchmarks.base_models import recipe
 from benchmarks.base_models.corpus import corpus_hash, trace
 from benchmarks.base_models.recipe import ALPHABET, FOLDER, IGNORED, PAD, Recipe, collate, make_tokenizer, pretrain
-from benchmarks.models import check_folder
+from benchmarks.engines.identity import check_folder
 
 SHORT = Recipe(steps=6, rows_per_step=8, warmup_steps=2, hidden_size=64, feed_forward=128, layers=2, threads=1)
 LOSSES = [3.2188, 3.2134, 3.0982, 3.0373, 2.9953, 3.0016]

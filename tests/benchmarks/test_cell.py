@@ -17,12 +17,13 @@ import pytest
 from safetensors.torch import load_file
 
 from benchmarks import __main__ as program
-from benchmarks.cell import CellRun, Place, training_record
-from benchmarks.counts import read_counts, read_evaluated
 from benchmarks.errors import Failure
 from benchmarks.files import content_hash, file_sha256
-from benchmarks.gap import sampling_efficiency_gap
-from benchmarks.records import read_record
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import read_record
+from benchmarks.runs.cell_run import CellRun, Place, training_record
+from benchmarks.statistics.counts import read_counts
+from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.tasks.countdown import SIZES
 from tests.benchmarks.micro import MICRO, cell, snapshot, write
 
@@ -288,7 +289,7 @@ def test_ctrl_c_in_training_and_the_same_command_goes_on(monkeypatch, capsys, tm
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(StepCallback, "on_step_end", interrupt)
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
     suite, out = write(tmp_path, SCRIPTED), tmp_path / "runs"
     monkeypatch.setattr(
         sys, "argv", ["rlvr-gap", "bench", "--algo", "grpo", "--suite", str(suite), "--out", str(out), "--quiet"]
@@ -389,7 +390,7 @@ def test_a_failing_cell_is_listed_and_the_others_go_on(monkeypatch, capsys, tmp_
 
 @pytest.mark.slow
 def test_cells_in_processes_of_their_own(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
     assert grid(monkeypatch, tmp_path, "local", "rloo") == 1
     runs = tmp_path / "runs" / "micro"
     assert read_record(runs / "base" / "record.json").valid

@@ -67,7 +67,7 @@ def few_problems(monkeypatch):
 @pytest.fixture
 def no_page(monkeypatch):
     """Pictures take longer than all the rest of these tests."""
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.counts import Counts, read_counts, write_counts
 from benchmarks.errors import Failure
-from benchmarks.passk import FixedDesign, SequentialDesign
+from benchmarks.statistics.counts import Counts, read_counts, write_counts
+from benchmarks.statistics.passk import FixedDesign, SequentialDesign
 
 
 def counts() -> Counts:

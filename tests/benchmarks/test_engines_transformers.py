@@ -13,10 +13,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from benchmarks.engines.base import Chunk, check_lengths
+from benchmarks.engines.identity import identify, model_hash
 from benchmarks.engines.loading import load_model
 from benchmarks.engines.transformers import TransformersEngine
 from benchmarks.errors import Failure, UsageError
-from benchmarks.models import identify, model_hash
 from benchmarks.settings import Sampling
 from tests.benchmarks.tiny_model import CONTEXT, PROMPTS, make_folder
 

@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from benchmarks import completions, prompts
-from benchmarks.counts import read_counts
 from benchmarks.errors import UsageError
-from benchmarks.evaluate import powers_of_two
-from benchmarks.judge import judge
-from benchmarks.passk import FixedDesign
-from benchmarks.plan import Question, plan_round, problems_hash
-from benchmarks.tally import Tally
+from benchmarks.evaluation import completions
+from benchmarks.evaluation.grading import judge
+from benchmarks.evaluation.plan import Question, plan_round, problems_hash
+from benchmarks.evaluation.stage import powers_of_two
+from benchmarks.evaluation.tally import Tally
+from benchmarks.statistics.counts import read_counts
+from benchmarks.statistics.passk import FixedDesign
+from benchmarks.tasks import prompts
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 

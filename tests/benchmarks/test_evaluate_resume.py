@@ -13,10 +13,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import completions, evaluate
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluate import read_result
-from benchmarks.passk import FixedDesign
+from benchmarks.evaluation import completions
+from benchmarks.evaluation import stage as evaluate
+from benchmarks.evaluation.stage import read_result
+from benchmarks.statistics.passk import FixedDesign
 from tests.benchmarks.evaluations import PROBLEMS, SAMPLING, VERIFIER, pool, rows, run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.counts import read_counts
 from benchmarks.errors import Failure, UsageError
-from benchmarks.export import export
-from benchmarks.records import read_record
+from benchmarks.records.schema import read_record
+from benchmarks.statistics.counts import read_counts
+from leaderboards.export import export
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
 
@@ -74,7 +74,7 @@ def test_problems(runs, tmp_path, suffix):
 
 def test_completions(tmp_path, monkeypatch):
     """A run with the scripted engine: every stored completion, with its text and the run that it is of."""
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
     suite = write(tmp_path, {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}})
     program.run(["bench", "--algo", "base", "--suite", str(suite), "--out", str(tmp_path / "runs"), "--quiet"])
     tables = []

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cell import Place
 from benchmarks.errors import Failure
-from benchmarks.external import ModelRun
-from benchmarks.records import read_record
-from benchmarks.suite import EMBEDDED, parse
+from benchmarks.records.schema import read_record
+from benchmarks.runs.cell_run import Place
+from benchmarks.runs.model_run import ModelRun
+from benchmarks.suites.schema import EMBEDDED, parse
 from tests.benchmarks.micro import data
 
 BASE = str(EMBEDDED / "countdown")

@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.counts import Counts
 from benchmarks.errors import UsageError
-from benchmarks.gap import CURVE_DRAWS, ErrorBounds, crossing, curve, interval, k_equivalent, sampling_efficiency_gap
-from benchmarks.passk import Design, FixedDesign, SequentialDesign
+from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.gap import (
+    CURVE_DRAWS,
+    ErrorBounds,
+    crossing,
+    curve,
+    interval,
+    k_equivalent,
+    sampling_efficiency_gap,
+)
+from benchmarks.statistics.passk import Design, FixedDesign, SequentialDesign
 
 BASE = {"a": (4, 0), "b": (4, 1), "c": (4, 2), "d": (4, 4)}
 TRAINED = {"a": (4, 0), "b": (4, 4), "c": (4, 2), "d": (4, 3)}

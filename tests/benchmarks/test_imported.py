@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.counts import read_evaluated
-from benchmarks.records import read_record
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import read_record
 from tests.leaderboards.factory import draw_counts, write_run
 
 
@@ -27,7 +27,7 @@ def paper(idx: object, *scores: bool) -> dict[str, object]:
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
     """Imports in this process into tmp_path/runs; returns (exit code, what was said)."""
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
 
     def call(file: Path, *more: object, name: str = "m", dataset: str = "test") -> tuple[int, str]:
         command = ["import", "passk-paper", file, "--suite-name", "s", "--dataset", dataset, "--model", f"org/{name}"]

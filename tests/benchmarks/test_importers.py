@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import importers
-from benchmarks.counts import Counts
 from benchmarks.errors import Failure, UsageError
 from benchmarks.importers import Choices
+from benchmarks.statistics.counts import Counts
 
 NAN = float("nan")
 

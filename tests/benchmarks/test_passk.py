@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from benchmarks.passk import (
+from benchmarks.statistics.passk import (
     Design,
     FixedDesign,
     SequentialDesign,

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.passk import FixedDesign, SequentialDesign
 from benchmarks.perf import evaluation, sequential
+from benchmarks.statistics.passk import FixedDesign, SequentialDesign
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
 

@@ -17,7 +17,7 @@ from benchmarks.engines import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec, open_pool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
-from benchmarks.suite import Engine as EngineSettings
+from benchmarks.suites.schema import Engine as EngineSettings
 from tests.benchmarks.tiny_model import make_folder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import prompts
 from benchmarks.errors import UsageError
+from benchmarks.tasks import prompts
 
 DATA = os.environ.get("RLVR_GAP_TEST_DATA")
 

@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.counts import Counts, read_evaluated, write_counts
 from benchmarks.errors import Failure
-from benchmarks.gap import sampling_efficiency_gap
-from benchmarks.passk import FixedDesign
-from benchmarks.records import (
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import (
     Record,
     content_hash,
     file_sha256,
@@ -27,6 +25,9 @@ from benchmarks.records import (
     write_record,
     write_text_atomic,
 )
+from benchmarks.statistics.counts import Counts, write_counts
+from benchmarks.statistics.gap import sampling_efficiency_gap
+from benchmarks.statistics.passk import FixedDesign
 
 
 def evaluation() -> dict:
@@ -378,6 +379,7 @@ def test_evaluated_counts_are_those_of_the_record(tmp_path):
 
 
 def test_no_torch_behind_the_statistics():
-    code = "import sys, benchmarks.gap, benchmarks.records; sys.exit('torch' in sys.modules or 'trl' in sys.modules)"
+    modules = "benchmarks.statistics.gap, benchmarks.records.schema"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'trl' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from benchmarks import evaluate, regrade
 from benchmarks.errors import Failure, UsageError
-from benchmarks.regrade import regrade as regrade_
+from benchmarks.evaluation import regrade_dataset as regrade
+from benchmarks.evaluation import stage as evaluate
+from benchmarks.evaluation.regrade_dataset import regrade as regrade_
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 

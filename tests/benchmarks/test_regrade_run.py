@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.counts import read_evaluated
-from benchmarks.records import Record, read_record
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import Record, read_record
 from benchmarks.verifiers import Verdict
 from benchmarks.verifiers.countdown import CountdownVerifier
 from tests.benchmarks.micro import snapshot, write
@@ -23,7 +23,7 @@ SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.75}
 @pytest.fixture
 def cli(monkeypatch, capsys):
     """Calls the program in this process; returns (exit code, what was said)."""
-    monkeypatch.setattr("benchmarks.show.show", lambda *_: None)
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
 
     def call(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["rlvr-gap", *map(str, arguments)])
@@ -40,7 +40,7 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     options = ["--suite", str(write(folder, SCRIPTED)), "--out", str(folder / "runs"), "--quiet"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.show.show", lambda *_: None)
+        patch.setattr("benchmarks.cli.results.show", lambda *_: None)
         program.run(["bench", "--algo", "base", *options])
         program.run(["evaluate", str(MODEL), "--name", "x", *options])
     return folder
@@ -133,7 +133,7 @@ def test_killed_before_the_record(cli, runs, verifier, monkeypatch):
     verifier(Verdict.CORRECT)
     old = (runs / "base" / "record.json").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.regrade_run.write_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("benchmarks.runs.regrade_run.write_record", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert cli("evaluate", runs / "base", "--regrade", "--quiet")[0] == 130
     assert (runs / "base" / "record.json").read_bytes() == old
     assert cli("evaluate", runs / "model-x", "--regrade", "--quiet")[0] == 1

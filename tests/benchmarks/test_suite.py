@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from benchmarks import suite
 from benchmarks.errors import UsageError
-from benchmarks.passk import FixedDesign, SequentialDesign
 from benchmarks.seeds import derive
+from benchmarks.statistics.passk import FixedDesign, SequentialDesign
+from benchmarks.suites import schema as suite
 from tests.benchmarks.micro import GONE, data, write
 
 DESIGN = "evaluation.design"

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import tasks, verifiers
 from benchmarks.tasks import Problem
-from benchmarks.verifiers import Verdict, math_judge
+from benchmarks.verifiers import Verdict, math_worker
 from benchmarks.verifiers.math import MathVerifier, extract_answer
 
 ROOT = Path(__file__).parents[2]
@@ -309,9 +309,9 @@ def test_an_exhaustion_that_is_swallowed_is_no_difference(
             return False
         return True
 
-    monkeypatch.setattr(math_judge, "_equal", equal)
+    monkeypatch.setattr(math_worker, "_equal", equal)
     with pytest.raises(kind):
-        math_judge.judge("2^3", "2^{30!}")
+        math_worker.judge("2^3", "2^{30!}")
     assert sys.gettrace() is None or "watched" not in repr(sys.gettrace())
 
 
@@ -320,7 +320,7 @@ def test_a_real_recursion_is_no_difference() -> None:
     sys.setrecursionlimit(len(inspect.stack()) + 150)
     try:
         with pytest.raises(RecursionError):
-            math_judge.judge("8", "(" * 20 + "2^3" + ")" * 20)
+            math_worker.judge("8", "(" * 20 + "2^3" + ")" * 20)
     finally:
         sys.setrecursionlimit(limit)
 
@@ -331,7 +331,7 @@ def test_an_exception_of_the_comparison_is_an_error(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("math_verify.verify", verify)
     with pytest.raises(TypeError):
-        math_judge.judge("5", "x")
+        math_worker.judge("5", "x")
 
 
 # ---------------------------------------------------------------------------------------------------- memo

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import Failure
-from benchmarks.verifiers.pool import Reply, WorkerPool
+from benchmarks.verifiers.workers import Reply, WorkerPool
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,7 +73,7 @@ def test_no_process_starts_without_need(factory: str) -> None:
 
 
 def test_workers_do_not_import_torch() -> None:
-    code = "import sys, benchmarks.verifiers.math_judge as j; j.make_judge(); print('torch' in sys.modules)"
+    code = "import sys, benchmarks.verifiers.math_worker as j; j.make_judge(); print('torch' in sys.modules)"
     assert run(code) == ["False"]
 
 
@@ -113,7 +113,7 @@ def await_death(process: int) -> None:
 SCRIPT = """
 import os, signal, sys, threading, time
 sys.path.insert(0, {folder!r})
-from benchmarks.verifiers.pool import WorkerPool
+from benchmarks.verifiers.workers import WorkerPool
 pool = WorkerPool("obedient:make", workers=1, timeout_s=2)
 print(pool.map([("pid",)])[0].value, flush=True)
 {end}

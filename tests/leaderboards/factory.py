@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.counts import Counts, write_counts
 from benchmarks.files import file_sha256
-from benchmarks.gap import sampling_efficiency_gap
-from benchmarks.passk import Design, FixedDesign
-from benchmarks.records import Evaluation, Record, write_record
+from benchmarks.records.schema import Evaluation, Record, write_record
+from benchmarks.statistics.counts import Counts, write_counts
+from benchmarks.statistics.gap import sampling_efficiency_gap
+from benchmarks.statistics.passk import Design, FixedDesign
 
 N = 16
 KS = (1, 2, 4, 8, 16)

@@ -31,8 +31,8 @@ HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statistics have tests of their own; here they only have to be quick."""
-    monkeypatch.setattr("benchmarks.gap.DRAWS", 200)
-    monkeypatch.setattr("benchmarks.gap.CURVE_DRAWS", 100)
+    monkeypatch.setattr("benchmarks.statistics.gap.DRAWS", 200)
+    monkeypatch.setattr("benchmarks.statistics.gap.CURVE_DRAWS", 100)
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_the_same_records_give_the_same_bytes(suite: Path, tmp_path: Path):
     shutil.copytree(suite, copy)
     assert build([copy / "grpo-s0", copy / "base"], tmp_path / "second.html").read_bytes() == first
     script = (
-        "import sys, benchmarks.gap as gap; from leaderboards.build import build; gap.CURVE_DRAWS = 100;"
+        "import sys, benchmarks.statistics.gap as gap; from leaderboards.build import build; gap.CURVE_DRAWS = 100;"
         f"build({str(suite)!r}, {str(tmp_path / 'third.html')!r});"
         "print(*sorted({'torch', 'trl', 'transformers', 'algorithms'} & set(sys.modules)))"
     )

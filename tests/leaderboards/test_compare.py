@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leaderboards.compare import (
+from benchmarks.statistics.comparison import (
     band,
     compare,
     crossed_draws,
@@ -79,7 +79,7 @@ def test_variance_of_the_mean_over_problems():
 def test_the_same_seed_gives_the_same_draws_in_batches_too(monkeypatch):
     models = [np.random.default_rng(1).random((2, 40, 2))]
     whole = crossed_draws(models, 200, seed=4)
-    monkeypatch.setattr("leaderboards.compare._FLOATS_AT_ONCE", 40 * 7)
+    monkeypatch.setattr("benchmarks.statistics.comparison._FLOATS_AT_ONCE", 40 * 7)
     np.testing.assert_allclose(crossed_draws(models, 200, seed=4), whole)
     assert not np.array_equal(crossed_draws(models, 200, seed=5), whole)
 

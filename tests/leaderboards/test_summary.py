@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from benchmarks.errors import UsageError
-from benchmarks.gap import Crossing, KEquivalent
-from benchmarks.records import Record, read_record
+from benchmarks.records.schema import Record, read_record
+from benchmarks.statistics.gap import Crossing, KEquivalent
 from leaderboards import summary
 from tests.leaderboards.factory import draw_counts, write_run
 
@@ -24,7 +24,7 @@ TRAINED = {"test": draw_counts(0.4, PROBLEMS, 3), "ood": draw_counts(0.2, PROBLE
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.gap.DRAWS", 200)
+    monkeypatch.setattr("benchmarks.statistics.gap.DRAWS", 200)
 
 
 @pytest.fixture

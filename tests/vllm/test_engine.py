@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 from benchmarks.engines import Chunk, Completion, get
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError
-from benchmarks.passk import SequentialDesign
-from benchmarks.plan import PlannedChunk, Question, plan_round
+from benchmarks.evaluation.plan import PlannedChunk, Question, plan_round
 from benchmarks.settings import Sampling
+from benchmarks.statistics.passk import SequentialDesign
 from benchmarks.tasks import Problem
 from tests.benchmarks.tiny_model import CONTEXT, PROMPTS, make_folder
 from tests.vllm.common import SETTINGS, needs_vllm

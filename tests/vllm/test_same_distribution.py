@@ -13,10 +13,10 @@ import pytest
 
 from benchmarks import tasks, verifiers
 from benchmarks.engines import Chunk, Engine, get
-from benchmarks.judge import judge
+from benchmarks.evaluation.grading import judge
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
-from benchmarks.suite import EMBEDDED
+from benchmarks.suites.schema import EMBEDDED
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verdict
 from tests.vllm.common import SETTINGS, needs_vllm

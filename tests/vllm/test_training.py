@@ -23,7 +23,7 @@ from benchmarks import tasks
 from benchmarks.engines import Chunk, get
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
-from benchmarks.suite import EMBEDDED
+from benchmarks.suites.schema import EMBEDDED
 from tests.vllm.common import needs_vllm
 
 pytestmark = [*needs_vllm, pytest.mark.slow]

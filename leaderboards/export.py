@@ -22,11 +22,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import completions
-from benchmarks.counts import NOT_CORRECT, read_evaluated
 from benchmarks.errors import Failure, UsageError, unknown
+from benchmarks.evaluation import completions
 from benchmarks.files import file_sha256
-from benchmarks.records import Record
+from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.schema import Record
+from benchmarks.statistics.counts import NOT_CORRECT
 from leaderboards.build import Entry, load
 from leaderboards.summary import cell_name
 

@@ -18,16 +18,16 @@ from algorithms.settings import Settings
 from benchmarks import tasks
 from benchmarks.engines import AUTO, ENGINES
 from benchmarks.errors import UsageError, unknown
-from benchmarks.files import Strict, content_hash, explain
-from benchmarks.passk import Design, FixedDesign, SequentialDesign
-from benchmarks.prompts import CHAT, TEMPLATES
-from benchmarks.settings import Positive, Sampling
+from benchmarks.files import content_hash
+from benchmarks.settings import Positive, Sampling, Strict, explain
+from benchmarks.statistics.passk import Design, FixedDesign, SequentialDesign
 from benchmarks.tasks import Problem, Task
+from benchmarks.tasks.prompts import CHAT, TEMPLATES
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
 """A number that YAML 1.1 would read as text: 1e-4."""
-SUITES = Path(__file__).parent / "suites"
-EMBEDDED = Path(__file__).parent / "base_models"
+SUITES = Path(__file__).parent
+EMBEDDED = Path(__file__).parents[1] / "base_models"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """What folders of runs are named after."""

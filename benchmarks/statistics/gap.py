@@ -20,10 +20,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat
 
-from benchmarks.counts import Counts
 from benchmarks.errors import UsageError
-from benchmarks.files import Count, Difference, K, Share, Strict
-from benchmarks.passk import Design, Floats, sampling_error
+from benchmarks.settings import Count, Difference, K, Share, Strict
+from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.passk import Design, Floats, sampling_error
 
 DRAWS = 9999
 CURVE_DRAWS = 2000

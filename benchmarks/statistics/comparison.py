@@ -1,7 +1,7 @@
 """Several algorithms, each with several seeds, compared on the same problems: the crossed bootstrap and what it tells.
 
-`benchmarks/gap.py` measures one trained model against its base, over problems. This file is its sibling for more than
-one training run: problems and seeds are resampled crossed, which means that one draw of problems serves all models and
+`gap.py` measures one trained model against its base, over problems. This file is its sibling for more than one
+training run: problems and seeds are resampled crossed, which means that one draw of problems serves all models and
 all seeds, while the seeds are drawn anew for each algorithm. Numpy alone, pure functions, seeded generators.
 
 Axes: M algorithms, S seeds of one of them, N problems, Q quantities (pass@1, pass@k, or one for each k), R draws.

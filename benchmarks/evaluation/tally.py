@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from benchmarks.counts import Counts
-from benchmarks.passk import Design
+from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.passk import Design
 from benchmarks.verifiers import Verdict
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from algorithms import ALGORITHMS
 from benchmarks import launchers
 from benchmarks.errors import UsageError, unknown
-from benchmarks.records import BASE, Record, read_record
-from benchmarks.suite import Suite
+from benchmarks.records.schema import BASE, Record, read_record
+from benchmarks.suites.schema import Suite
 
 Cells = list[tuple[str, int]]
 """(algorithm or base, seed)."""

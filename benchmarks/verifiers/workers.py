@@ -41,7 +41,7 @@ Judge = Callable[..., str]
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from benchmarks.verifiers.pool import worker_main; worker_main(sys.argv[2:])"
+    "from benchmarks.verifiers.workers import worker_main; worker_main(sys.argv[2:])"
 )
 _READY = b"ready"
 WAIT_FACTOR = 10

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.cell import RECORD
-from benchmarks.records import Record
+from benchmarks.records.schema import Record
+from benchmarks.runs.cell_run import RECORD
 from leaderboards.build import build
 from leaderboards.summary import report
 

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import prompts
 from benchmarks.engines.base import Chunk
 from benchmarks.errors import Failure
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
-from benchmarks.passk import Design
 from benchmarks.seeds import derive
-from benchmarks.tasks import Problem
+from benchmarks.statistics.passk import Design
+from benchmarks.tasks import Problem, prompts
 
 PLAN = "plan.json"
 

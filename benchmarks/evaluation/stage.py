@@ -19,23 +19,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import completions
-from benchmarks.completions import Meta
-from benchmarks.counts import Counts, read_counts, write_counts
 from benchmarks.engines.pool import Completions, EnginePool
 from benchmarks.errors import Failure, UsageError
+from benchmarks.evaluation import completions
+from benchmarks.evaluation.completions import Meta
+from benchmarks.evaluation.grading import judge
+from benchmarks.evaluation.plan import PlannedChunk, Question, claim, plan_round, problems_hash, read_question
+from benchmarks.evaluation.tally import Tally
 from benchmarks.files import file_sha256, loads_strict, read_text, write_json_atomic
-from benchmarks.judge import judge
-from benchmarks.passk import Design
-from benchmarks.plan import PlannedChunk, Question, claim, plan_round, problems_hash, read_question
 from benchmarks.progress import Progress, Stage
 from benchmarks.settings import Sampling
-from benchmarks.tally import Tally
+from benchmarks.statistics.counts import Counts, read_counts, write_counts
+from benchmarks.statistics.passk import Design
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verifier
 
 if TYPE_CHECKING:
-    from benchmarks import records
+    from benchmarks.records import schema as records
 
 RESULT = "result.json"
 COUNTS, COMPLETIONS = "counts.jsonl", "completions.parquet"
@@ -68,7 +68,7 @@ class DatasetResult:
 
     def evaluation(self, record_folder: Path, ks: Sequence[int] | None = None) -> records.Evaluation:
         """For a record in `record_folder`, above this folder. `ks`: default 1, 2, 4, ... up to the design's samples."""
-        from benchmarks.records import Evaluation
+        from benchmarks.records.schema import Evaluation
 
         counts, question = self.counts, self.question
         numbers = counts.dataset_pass_at_k(sorted(set(ks or powers_of_two(counts.design.max_k)))).to_json()

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cell import RECORD, Place, evaluate_suite, gaps, read_done
+from benchmarks.runs.cell_run import RECORD, Place, evaluate_suite, gaps, read_done
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluate import DatasetResult
-from benchmarks.models import ModelRef, identify
-from benchmarks.provenance import now, provenance
-from benchmarks.records import BASE, Cell, Record, write_record
-from benchmarks.records import Suite as SuiteRef
+from benchmarks.evaluation.stage import DatasetResult
+from benchmarks.engines.identity import ModelRef, identify
+from benchmarks.records.provenance import now, provenance
+from benchmarks.records.schema import BASE, Cell, Record, write_record
+from benchmarks.records.schema import Suite as SuiteRef
 from benchmarks.seeds import derive
-from benchmarks.suite import DesignSpec, Suite
+from benchmarks.suites.schema import DesignSpec, Suite
 
 EXTERNAL = "external"
 """The `cell.algorithm` of a model whose training is not ours to know."""

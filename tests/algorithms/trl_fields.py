@@ -13,7 +13,7 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
         "vllm_importance_sampling_cap", "ref_model_mixup_alpha", "ref_model_sync_steps", "label_smoothing_factor",
         "neftune_noise_alpha", "router_aux_loss_coef",
     ),
-    "TRL's or the Trainer's evaluation: ours is benchmarks/evaluate.py": (
+    "TRL's or the Trainer's evaluation: ours is benchmarks/evaluation/stage.py": (
         "eval_strategy", "eval_steps", "eval_delay", "per_device_eval_batch_size", "prediction_loss_only",
         "eval_on_start", "eval_do_concat_batches", "eval_use_gather_object", "eval_accumulation_steps",
         "include_for_metrics", "batch_eval_metrics", "bf16_full_eval", "fp16_full_eval", "num_generations_eval",

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks import completions
 from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluate import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
-from benchmarks.judge import judge
-from benchmarks.passk import design_from_json
-from benchmarks.plan import Question, problems_hash, read_question, write_question
+from benchmarks.evaluation import completions
+from benchmarks.evaluation.grading import judge
+from benchmarks.evaluation.plan import Question, problems_hash, read_question, write_question
+from benchmarks.evaluation.stage import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
+from benchmarks.evaluation.tally import Tally
 from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
-from benchmarks.tally import Tally
+from benchmarks.statistics.passk import design_from_json
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verifier
 

@@ -1,0 +1,1 @@
+"""The command line, `rlvr-gap`: one file for each group of commands."""

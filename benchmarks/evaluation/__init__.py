@@ -1,0 +1,1 @@
+"""The common evaluation stage: sample, verify, count; and grading stored completions again."""

@@ -1,0 +1,39 @@
+"""The counts that an evaluation of a record was made from, read back and held against the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import Failure
+from benchmarks.files import file_sha256
+from benchmarks.records.schema import Evaluation
+from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts
+
+
+def read_evaluated(evaluation: Evaluation, folder: Path | str) -> Counts:
+    """The counts that a record's evaluation was made from; `folder` holds the record.
+
+    `Failure` where they are not the ones of the record: another hash, or verdicts that do not sum to the record's.
+    """
+    path = Path(folder) / evaluation.counts.path
+    if (found := file_sha256(path)) != evaluation.counts.sha256:
+        raise Failure(f"{path}: its sha256 is {found[:12]}..., but the record says {evaluation.counts.sha256[:12]}...")
+    counts = read_counts(path)
+    for name, difference in disagreements(evaluation, counts).items():
+        raise Failure(f"{path}: {name} is {difference[0]}, but the record says {difference[1]}.")
+    return counts
+
+
+def disagreements(evaluation: Evaluation, counts: Counts) -> dict[str, tuple[Any, Any]]:
+    """What the counts and the evaluation do not agree on: name -> (of the counts, of the evaluation)."""
+    pairs: dict[str, tuple[Any, Any]] = {
+        "the number of problems": (len(counts.problem_ids), evaluation.n_problems),
+        "the design": (counts.design.to_json(), evaluation.design.model_dump(mode="json")),
+        "completions": (int(counts.n_N.sum()), evaluation.completions),
+        "correct": (int(counts.c_N.sum()), evaluation.verdicts.correct),
+    }
+    for name in NOT_CORRECT:
+        if (column := counts.verdicts(name)) is not None:
+            pairs[name] = (int(column.sum()), getattr(evaluation.verdicts, name))
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,1 @@
+"""Estimators and intervals: pure functions of counts, on numpy and scipy alone."""

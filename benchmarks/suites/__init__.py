@@ -1,0 +1,1 @@
+"""Suites: what a comparison holds equal, as YAML files beside their schema."""
