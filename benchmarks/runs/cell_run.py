@@ -18,22 +18,22 @@ from typing import Any
 
 from algorithms import ALGORITHMS
 from benchmarks import verifiers
-from benchmarks.records.evaluated import read_evaluated
 from benchmarks.engines import AUTO, resolve
+from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.engines.pool import EngineSpec, open_pool
 from benchmarks.errors import Failure, UsageError, unknown
+from benchmarks.evaluation.grading import judge
 from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
-from benchmarks.statistics.gap import sampling_efficiency_gap
-from benchmarks.evaluation.grading import judge
-from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.progress import Progress, Stage
-from benchmarks.tasks.prompts import CHAT, render
+from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Cell, Gap, Record, Spent, Training, read_record, write_record
 from benchmarks.records.schema import Suite as SuiteRef
 from benchmarks.seeds import derive
+from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.suites.schema import Engine, Suite, parse
+from benchmarks.tasks.prompts import CHAT, render
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
 

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import importers
-from benchmarks.runs.cell_run import EVAL, RECORD
-from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
-from benchmarks.records.evaluated import read_evaluated
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import COUNTS, powers_of_two
-from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.files import content_hash, file_sha256
-from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.importers import Choices
+from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import command, now
 from benchmarks.records.schema import BASE, Cell, Evaluation, Imported, Provenance, Record, read_record, write_record
 from benchmarks.records.schema import Suite as SuiteRef
+from benchmarks.runs.cell_run import EVAL, RECORD
+from benchmarks.runs.model_run import EXTERNAL
+from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
+from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 
 K = 256
 """Of the gap, unless told: this, or as many samples as both sides have."""

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.runs.cell_run import RECORD, Place, evaluate_suite, gaps, read_done
+from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
-from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Cell, Record, write_record
 from benchmarks.records.schema import Suite as SuiteRef
+from benchmarks.runs.cell_run import RECORD, Place, evaluate_suite, gaps, read_done
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import DesignSpec, Suite
 

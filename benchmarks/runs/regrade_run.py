@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import verifiers
-from benchmarks.runs.cell_run import EVAL, RECORD, TRAIN, Place, check_versions, gaps, read_done
-from benchmarks.records.evaluated import read_evaluated
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluation.stage import DatasetResult, read_result
-from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.evaluation.plan import read_question
+from benchmarks.evaluation.regrade_dataset import Regrade, regrade
+from benchmarks.evaluation.stage import DatasetResult, read_result
+from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Record, read_record, write_record
-from benchmarks.evaluation.regrade_dataset import Regrade, regrade
+from benchmarks.runs.cell_run import EVAL, RECORD, TRAIN, Place, check_versions, gaps, read_done
+from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.suites.schema import Suite, parse
 
 
