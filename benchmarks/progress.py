@@ -126,13 +126,6 @@ class Progress:
         if self._bars is None and stage.done:
             self._write(f"{stage.line()}, done in {duration(time.monotonic() - stage.started)}")
 
-    def note(self, text: str) -> None:
-        """A line of its own, above the bars where there are any."""
-        if self._bars is not None:
-            self._bars.console.print(Text(text))
-        else:
-            self._write(text)
-
     def _show_bar(self, task: TaskID, stage: Stage) -> None:
         assert self._bars is not None
         self._bars.update(task, description=stage.name, total=stage.total, completed=stage.done, rate=stage.rate)

@@ -11,7 +11,7 @@ from benchmarks.errors import unknown
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-Difference = Annotated[float, Field(strict=True, ge=-1, le=1)]
+SignedShare = Annotated[float, Field(strict=True, ge=-1, le=1)]
 K = Annotated[int, Field(ge=1)]  # not strict: it is a key of a JSON object, where every key is a string
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256, write_text_atomic
 from benchmarks.records.evaluated import read_evaluated
-from benchmarks.records.schema import BASE, Evaluation, Record, read_record
+from benchmarks.records.evaluation import EvaluationRecord
+from benchmarks.records.schema import BASE, Record, read_record
 from benchmarks.statistics import comparison as compare
 from benchmarks.statistics.comparison import Comparison, Floats
 from benchmarks.statistics.counts import Counts
@@ -31,7 +32,7 @@ from benchmarks.statistics.gap import Gap
 from leaderboards import plots, summary
 from leaderboards.summary import Key
 
-TEMPLATES = Path(__file__).parent / "templates"
+PAGE_TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "RLVR Gap"
 _AGREES = 1e-9
 
@@ -50,11 +51,13 @@ class Broken:
         return f"{self.where}: {self.reason}"
 
 
-class Page(PosixPath):
-    """Where the page was written: a Path, which also says what it was built from."""
+@dataclass(frozen=True)
+class Page:
+    """What was written, and what it was built from."""
 
-    n_records: int = 0
-    broken: tuple[Broken, ...] = ()
+    path: Path
+    n_records: int
+    broken: tuple[Broken, ...]
     """Record files and counts that could not be used; the page lists them too."""
 
 
@@ -77,7 +80,7 @@ class Row:
     """One cell on one dataset."""
 
     entry: Entry
-    evaluation: Evaluation
+    evaluation: EvaluationRecord
     gap: Gap | None
     counts: Counts | None
     """None where they are missing or do not belong to the record; `notes` say why."""
@@ -143,9 +146,7 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     sections = make_sections(entries, broken)
     text = render(title, sections, broken, len(entries))
     write_text_atomic(out_html, text)
-    page = Page(out_html)
-    page.n_records, page.broken = len(entries), tuple(broken)
-    return page
+    return Page(Path(out_html), len(entries), tuple(broken))
 
 
 # ------------------------------------------------------------------------------------------------ records in
@@ -188,7 +189,7 @@ def _plain(error: Exception, folder: Path) -> str:
     return str(error).replace(f"{folder}/", "")
 
 
-def _counts(entry: Entry, evaluation: Evaluation) -> Counts:
+def _counts(entry: Entry, evaluation: EvaluationRecord) -> Counts:
     """The evaluation's counts, checked against the record. Missing, changed, of another record: `Failure`."""
     path = Path(evaluation.counts.path)
     if path.is_absolute() or ".." in path.parts:
@@ -225,7 +226,7 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     ]
 
 
-def _row(entry: Entry, dataset: str, evaluation: Evaluation, broken: list[Broken]) -> Row:
+def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[Broken]) -> Row:
     gap = (entry.record.gap or {}).get(dataset)
     row = Row(entry, evaluation, gap, None, "ranked", summary.remarks(gap) if gap else [])
     try:
@@ -375,7 +376,7 @@ def _plot(figure: Figure, name: str, caption: str) -> Plot:
 def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_records: int) -> str:
     """The page as text. Nothing in it depends on when or where it was made."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(PAGE_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

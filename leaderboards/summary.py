@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.errors import UsageError, unknown
-from benchmarks.records.schema import BASE, Cell, Evaluation, Record, Training
+from benchmarks.records.evaluation import EvaluationRecord
+from benchmarks.records.schema import BASE, Cell, Record, TrainingRecord
 from benchmarks.statistics.gap import Crossing, Gap, KEquivalent
 
 NONE = "-"
@@ -161,7 +162,7 @@ def k_equivalent(place: KEquivalent) -> str:
     return {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
 
 
-def chains(evaluation: Evaluation) -> str:
+def chains(evaluation: EvaluationRecord) -> str:
     """Sound chains among the correct completions whose chain could be checked: "91.2 of 1,204"."""
     checked = evaluation.chains
     if checked is None or not checked.correct_checked:
@@ -169,7 +170,7 @@ def chains(evaluation: Evaluation) -> str:
     return f"{percent(checked.correct_sound / checked.correct_checked)} of {number(checked.correct_checked)}"
 
 
-def generated(training: Training) -> tuple[int, int]:
+def generated(training: TrainingRecord) -> tuple[int, int]:
     """All completions and all tokens that training sampled: for the loss, discarded, and greedy."""
     parts = (training, training.discarded, training.greedy)
     return sum(part.completions for part in parts), sum(part.tokens for part in parts)
@@ -180,7 +181,7 @@ def training_tokens(record: Record) -> int | None:
     return generated(record.training)[1] if record.training else None
 
 
-def invalid(evaluation: Evaluation) -> str | None:
+def invalid(evaluation: EvaluationRecord) -> str | None:
     """Why the numbers do not count, or None."""
     if evaluation.valid:
         return None

@@ -1,8 +1,8 @@
-"""Who must not know what, checked on the source: nothing here is imported or run.
+"""Who may import whom, and who must not know what, checked on the source: nothing here is imported or run.
 
-`RULES` is the table: which modules must not reach which others, and why. Imports count wherever they stand in a file,
-in functions and under TYPE_CHECKING too. What this does not see: a module imported by a name made at run time, which
-is how the literal tables (`benchmarks/registry.py`) keep one member from dragging in the others.
+`ROOMS` lists the rooms from the ground up, each with the rooms that it may import: these stand above it in the list, so
+that there is no circle and no arrow upwards. `RULES` adds what must not be reached through others either, and why.
+`tests/import_graph.py` reads the source, and says what it does not see.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("algorithms", "benchmarks", "leaderboards")
+from tests.import_graph import PACKAGES, ROOT, circles, imports, module_of, room_graph, sources, tree_of
+
 SOURCES = sorted(path for folder in (*PACKAGES, "tests") for path in (ROOT / folder).rglob("*.py"))
 OURS = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in PACKAGES]
 TEXTS = sorted(
@@ -34,12 +34,56 @@ MAX_LINES_OF_A_FILE = 400
 MAX_LINES_OF_A_FUNCTION = 60
 
 TORCH = ("torch", "trl", "transformers", "accelerate", "peft", "deepspeed", "vllm", "tokenizers", "safetensors")
-FLOOR = tuple(f"benchmarks.{name}" for name in ("errors", "files", "progress", "registry", "seeds", "settings"))
+GROUND = tuple(f"benchmarks.{name}" for name in ("errors", "files", "progress", "registry", "seeds", "settings"))
 """What everybody may use."""
 MEASURING = tuple(
     f"benchmarks.{name}"
     for name in ("statistics", "records", "suites", "evaluation", "runs", "cli", "sweeps", "analysis", "launchers")
 )
+
+ROOMS: dict[str, set[str]] = {
+    # the ground floor: tools that everybody above may use
+    "errors": set(),
+    "seeds": set(),
+    "progress": set(),
+    "files": {"errors"},
+    "registry": {"errors"},
+    "settings": {"errors"},
+    # what a problem, a verdict and a number are
+    "tasks": {"errors", "registry", "seeds"},
+    "verifiers": {"errors", "registry", "tasks"},
+    "statistics": {"errors", "files", "settings"},
+    "records": {"errors", "files", "settings", "statistics"},
+    # what trains, what samples, what reads
+    "algorithms": {"errors", "files", "registry", "seeds", "settings"},
+    "engines": {"errors", "files", "registry", "seeds", "settings", "tasks"},
+    "launchers": {"errors", "registry"},
+    "importers": {"errors", "files", "registry", "statistics", "verifiers"},
+    "base_models": {"seeds", "tasks"},
+    # what puts them together
+    "suites": {
+        *("errors", "files", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines"),
+    },
+    "evaluation": {
+        *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
+    },
+    "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
+    "runs": {
+        *("errors", "files", "progress", "seeds", "tasks", "verifiers", "statistics", "records", "algorithms"),
+        *("engines", "launchers", "importers", "suites", "evaluation"),
+    },
+    "perf": {
+        *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
+        *("engines", "suites", "evaluation", "runs"),
+    },
+    # the command line
+    "cli": {
+        *("errors", "progress", "tasks", "verifiers", "statistics", "records", "algorithms", "engines", "launchers"),
+        *("importers", "suites", "runs", "leaderboards"),
+    },
+    "__main__": {"errors", "cli"},
+}
+"""Room, without `benchmarks.` -> the rooms that it may import. From the ground up."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +103,7 @@ class Rule:
 RULES = [
     Rule(
         "numbers and pages know no torch",
-        (*FLOOR, "benchmarks.statistics", "benchmarks.records", "leaderboards"),
+        (*GROUND, "benchmarks.statistics", "benchmarks.records", "leaderboards"),
         (*TORCH, "algorithms"),
         "everything after sampling runs without an accelerator, on counts that came from anywhere",
     ),
@@ -95,7 +139,6 @@ RULES = [
             "benchmarks.verifiers",
         ),
         "the same cell runs in this process, on this machine, and on a cluster",
-        through=False,  # inprocess.py calls the command line, and that reaches everything
     ),
     Rule(
         "tasks know no model",
@@ -113,31 +156,7 @@ ONE_SUBCLASS_OF_TRL = re.compile(r"GRPO(Trainer|Config)")  # TRL's own names, wh
 # ------------------------------------------------------------------------------------------------ reading the source
 
 
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
-MODULES = {module_of(path): path for path in OURS}
-
-
-def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
-    """What is imported anywhere in the tree, by dotted name; `from a import b` gives both a and a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = module.split(".") if is_package else module.split(".")[:-1]
-                base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [base])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+MODULES = sources()
 
 
 def within(module: str, names: tuple[str, ...]) -> bool:
@@ -231,6 +250,29 @@ def name_of(path: Path) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ the rules
+
+
+def test_rooms_are_listed_from_the_ground_up() -> None:
+    """A room may import what stands above it in the table: so there can be no circle, and no arrow upwards."""
+    order = list(ROOMS)
+    assert not {
+        room: wrong
+        for number, room in enumerate(order)
+        if (wrong := sorted(allowed for allowed in ROOMS[room] if allowed not in order[:number]))
+    }
+
+
+def test_rooms_import_what_the_table_allows() -> None:
+    """Nothing more, and nothing that is allowed and not used: the table is the plan of the house."""
+    graph = room_graph()
+    found = {room.removeprefix("benchmarks."): {r.removeprefix("benchmarks.") for r in graph[room]} for room in graph}
+    assert not circles(graph)
+    assert found == ROOMS
+
+
+def test_circles_are_seen() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert circles({room: frozenset(below) for room, below in graph.items()}) == [("a", "b", "c")]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.records.schema import Record
-from benchmarks.runs.cell_run import RECORD
+from benchmarks.runs.run_folder import RECORD
 from leaderboards.build import build
 from leaderboards.summary import report
 

@@ -21,15 +21,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import engines
 from benchmarks.engines.base import Chunk, Completion, Engine
+from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.settings import Sampling
-
-if TYPE_CHECKING:
-    from benchmarks.suites import schema as suite
 
 Completions = list[list[Completion]]
 _GRACE_S = 5.0
@@ -72,7 +70,7 @@ class EnginePool:
         self.rows_per_batch = rows_per_batch
         self.places = _places(spec, workers)
         self._engine: Engine | None = None
-        self._workers: list[_Worker] = []
+        self._workers: list[_EngineWorker] = []
         self._description: str | None = None
 
     @property
@@ -140,7 +138,7 @@ class EnginePool:
             atexit.register(self.close)  # else the interpreter would wait for workers that were never closed
         while len(self._workers) < number:
             place = len(self._workers)
-            self._workers.append(_Worker(place, self.spec, self.places[place]))
+            self._workers.append(_EngineWorker(place, self.spec, self.places[place]))
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -164,7 +162,7 @@ class EnginePool:
         self.close()
 
 
-def open_pool(settings: suite.Engine, model_path: str, revision: str | None = None) -> EnginePool:
+def open_pool(settings: EngineSettings, model_path: str, revision: str | None = None) -> EnginePool:
     """The pool that a suite's `engine` asks for. Unknown engine or setting, no such model: UsageError."""
     spec = EngineSpec(engines.resolve(settings.name), model_path, revision, dict(settings.settings))
     return EnginePool(spec, settings.workers, settings.rows_per_batch)
@@ -192,7 +190,7 @@ def _devices() -> list[str]:
 # ------------------------------------------------------------------------------------------------ the parent's side
 
 
-class _Worker:
+class _EngineWorker:
     """A worker process as its parent sees it."""
 
     def __init__(self, place: int, spec: EngineSpec, environment: dict[str, str]) -> None:
@@ -242,7 +240,7 @@ class _Worker:
         self.process.close()
 
 
-def _ready(workers: list[_Worker]) -> list[_Worker]:
+def _ready(workers: list[_EngineWorker]) -> list[_EngineWorker]:
     """The workers that have something to say; waits until there is one. A dead worker's pipe reads as its end."""
     ready = set(wait([worker.connection for worker in workers]))
     return [worker for worker in workers if worker.connection in ready]

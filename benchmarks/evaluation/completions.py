@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.errors import Failure
 
-SCHEMA = pa.schema(
+COMPLETIONS_SCHEMA = pa.schema(
     [
         pa.field("problem_id", pa.string(), nullable=False),
         pa.field("round", pa.int16(), nullable=False),
@@ -60,7 +60,7 @@ def write_tables(path: Path, tables: Iterable[pa.Table], meta: Meta) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        schema = SCHEMA.with_metadata({_KEY: json.dumps(asdict(meta)).encode()})
+        schema = COMPLETIONS_SCHEMA.with_metadata({_KEY: json.dumps(asdict(meta)).encode()})
         with open(temporary, "xb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
                 for group in _groups(tables):
@@ -102,7 +102,7 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group).cast(SCHEMA)
+                table = file.read_row_group(group).cast(COMPLETIONS_SCHEMA)
                 rows += table.num_rows
                 yield table.replace_schema_metadata(None)
     except _DAMAGED as error:
@@ -136,7 +136,7 @@ def move_aside(path: Path, folder: Path) -> Path:
 
 
 def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
-    """The rows as a table of `SCHEMA`. Text that is not valid Unicode has its odd characters replaced."""
+    """The rows as a table of `COMPLETIONS_SCHEMA`. Text that is not valid Unicode has its odd characters replaced."""
     texts = [text if text.isprintable() else text.encode("utf-8", "replace").decode() for text in columns["text"]]
-    arrays = [pa.array(texts if f.name == "text" else columns[f.name], type=f.type) for f in SCHEMA]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    arrays = [pa.array(texts if f.name == "text" else columns[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
+from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA
 from benchmarks.evaluation.grading import judge
 from benchmarks.evaluation.plan import Question, problems_hash, read_question, write_question
 from benchmarks.evaluation.stage import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
@@ -108,8 +109,9 @@ class _Graded:
         values = [verdict.value for verdict in verdicts]
         self.changed += sum(new != old for new, old in zip(values, table["verdict"].to_pylist(), strict=True))
         for name, column in (("verdict", values), ("chain", chains)):
-            field = completions.SCHEMA.field(name)
-            table = table.set_column(completions.SCHEMA.get_field_index(name), field, pa.array(column, type=field.type))
+            index = COMPLETIONS_SCHEMA.get_field_index(name)
+            field = COMPLETIONS_SCHEMA.field(index)
+            table = table.set_column(index, field, pa.array(column, type=field.type))
         self.tally.add(table)
         return table
 

@@ -35,7 +35,7 @@ from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verifier
 
 if TYPE_CHECKING:
-    from benchmarks.records import schema as records
+    from benchmarks.records.evaluation import EvaluationRecord
 
 RESULT = "result.json"
 COUNTS, COMPLETIONS = "counts.jsonl", "completions.parquet"
@@ -66,16 +66,16 @@ class DatasetResult:
         """Sampled tokens, of the completions that count."""
         return sum(self.counts.extra["tokens"])
 
-    def evaluation(self, record_folder: Path, ks: Sequence[int] | None = None) -> records.Evaluation:
+    def evaluation(self, record_folder: Path, ks: Sequence[int] | None = None) -> EvaluationRecord:
         """For a record in `record_folder`, above this folder. `ks`: default 1, 2, 4, ... up to the design's samples."""
-        from benchmarks.records.schema import Evaluation
+        from benchmarks.records.evaluation import EvaluationRecord
 
         counts, question = self.counts, self.question
         numbers = counts.dataset_pass_at_k(sorted(set(ks or powers_of_two(counts.design.max_k)))).to_json()
         verdicts = {name: int(sum(counts.extra[name])) for name in ("wrong", "truncated", "error")}
         files = {"counts": self.folder / COUNTS, "completions_file": self.folder / COMPLETIONS}
         hashes = {"counts": file_sha256(files["counts"]), "completions_file": self.completions_sha256}
-        return Evaluation.model_validate(
+        return EvaluationRecord.model_validate(
             {
                 "design": question.design,
                 "sampling": {**question.sampling, "seed": question.seed},

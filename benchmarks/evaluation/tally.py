@@ -17,7 +17,7 @@ from benchmarks.verifiers import Verdict
 
 
 @dataclass
-class Cell:
+class RoundTally:
     """The completions of one problem in one round."""
 
     verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
@@ -46,18 +46,18 @@ class Tally:
     def __init__(self, problem_ids: Sequence[str], design: Design) -> None:
         self.problem_ids = tuple(problem_ids)
         self.design = design
-        self.cells: dict[tuple[str, int], Cell] = {}
+        self.cells: dict[tuple[str, int], RoundTally] = {}
 
     def add(self, table: pa.Table) -> None:
         """The completions of a table (`completions.SCHEMA`)."""
         names = ("problem_id", "round", "verdict", "tokens", "chain")
         for problem_id, number, verdict, tokens, chain in zip(*(table[n].to_pylist() for n in names), strict=True):
-            cell = self.cells.setdefault((problem_id, number), Cell())
+            cell = self.cells.setdefault((problem_id, number), RoundTally())
             cell.add(Verdict(verdict), tokens, chain)
 
-    def walk(self, problem_id: str) -> tuple[list[Cell], int | None]:
+    def walk(self, problem_id: str) -> tuple[list[RoundTally], int | None]:
         """The problem's rounds that count, and the round that it lacks; None: the design stops there."""
-        used: list[Cell] = []
+        used: list[RoundTally] = []
         while True:
             n, c = sum(cell.n for cell in used), sum(cell.verdicts[Verdict.CORRECT] for cell in used)
             target = self.design.next_round(n, c)

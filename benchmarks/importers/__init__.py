@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.importers.rows import Choices
+from benchmarks.importers.problem_verdicts import Choices
 from benchmarks.registry import lookup
 from benchmarks.statistics.counts import Counts
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.errors import UsageError
-from benchmarks.importers.rows import Choices
+from benchmarks.importers.problem_verdicts import Choices
 from benchmarks.statistics.counts import Counts, read_counts
 
 

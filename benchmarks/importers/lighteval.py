@@ -19,9 +19,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
-from benchmarks.importers.rows import Choices, Rows, read_files, verdict
+from benchmarks.importers.problem_verdicts import (
+    Choices,
+    Scored,
+    choose_metric,
+    read_files,
+    verdict,
+    verdicts_of_scores,
+)
 from benchmarks.statistics.counts import Counts
 from benchmarks.verifiers import Verdict
 
@@ -38,17 +44,17 @@ _WHOLE = 1e-4
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
     """The counts of all files. Several metrics and none chosen: UsageError. Else Failure, as `read_files` has it."""
     choices.refuse("lighteval", "filter")
-    return read_files(paths, lambda path, rows: _read(path, rows, choices.metric))
+    return read_files(paths, lambda path: _problems(path, choices.metric))
 
 
-def _read(path: Path, rows: Rows, asked: str | None) -> None:
+def _problems(path: Path, asked: str | None) -> Iterator[Scored]:
     for number, (doc, response, metrics) in enumerate(_details(path), start=1):
         problem_id = _problem_id(number, doc)
-        name = _metric(metrics, asked)
+        name = choose_metric(list(metrics), asked)
         texts = response["text"] if isinstance(response, dict) else response
         if not isinstance(texts, list) or not texts:
             raise ValueError(f"problem '{problem_id}' has no completion")
-        rows.add(problem_id, _verdicts(problem_id, name, metrics[name], len(texts)))
+        yield Scored(problem_id, _verdicts(problem_id, name, metrics[name], len(texts)))
 
 
 def _details(path: Path) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
@@ -96,23 +102,10 @@ def _problem_id(number: int, doc: Any) -> str:
     return content_hash(text)
 
 
-def _metric(metrics: dict[str, Any], asked: str | None) -> str:
-    names = list(metrics)
-    if asked is not None:
-        if asked not in names:
-            raise unknown("metric", asked, names)
-        return asked
-    if len(names) != 1:
-        raise UsageError(f"the details have {len(names)} metrics ({', '.join(names)}): choose one, --metric.")
-    return names[0]
-
-
 def _verdicts(problem_id: str, metric: str, score: Any, completions: int) -> list[Verdict]:
     """The verdicts that the score stands for; of a mean, their number is known and their order is not."""
     if isinstance(score, list):
-        if len(score) != completions:
-            raise ValueError(f"problem '{problem_id}' has {completions} completions, but {len(score)} scores")
-        return [verdict(problem_id, one) for one in score]
+        return verdicts_of_scores(problem_id, score, completions)
     named = _N.search(metric)
     n = int(next(filter(None, named.groups()))) if named else completions
     if not 1 <= n <= completions:

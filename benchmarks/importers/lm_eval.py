@@ -10,12 +10,21 @@ each repetition (a seed each), or a metric of a task's own that is a list of K s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import UsageError, unknown
-from benchmarks.importers.rows import Choices, Rows, json_lines, problem_name, read_files, verdict
+from benchmarks.importers.problem_verdicts import (
+    Choices,
+    Scored,
+    choose_metric,
+    json_lines,
+    problem_name,
+    read_files,
+    verdict,
+    verdicts_of_scores,
+)
 from benchmarks.statistics.counts import Counts
 from benchmarks.verifiers import Verdict
 
@@ -28,10 +37,10 @@ _NOT_METRICS = {
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
     """The counts of all files. Several filters or metrics and none chosen: UsageError. Else as `read_files` has it."""
-    return read_files(paths, lambda path, rows: _read(path, rows, choices))
+    return read_files(paths, lambda path: _problems(path, choices))
 
 
-def _read(path: Path, rows: Rows, choices: Choices) -> None:
+def _problems(path: Path, choices: Choices) -> Iterator[Scored]:
     found: dict[str, None] = {}
     for number, sample in json_lines(path):
         problem_id = problem_name(number, sample, "doc_id")
@@ -40,32 +49,23 @@ def _read(path: Path, rows: Rows, choices: Choices) -> None:
         if choices.filter is None and len(found) > 1:
             raise UsageError(f"{path} holds the scores of several filters ({', '.join(found)}): choose one, --filter.")
         if choices.filter in (None, name):
-            metric = _metric(sample, choices.metric)
-            rows.add(problem_id, _verdicts(problem_id, sample, metric), sample.get("doc_hash"))
+            metric = choose_metric(_metrics(sample), choices.metric)
+            yield Scored(problem_id, _verdicts(problem_id, sample, metric), sample.get("doc_hash"))
     if found and choices.filter is not None and choices.filter not in found:
         raise unknown(f"filter of {path}", choices.filter, found)
 
 
-def _metric(sample: dict[str, Any], asked: str | None) -> str:
-    """The name of the metric that is read. Not there, or several and none chosen: UsageError."""
+def _metrics(sample: dict[str, Any]) -> list[str]:
+    """The names of the sample's scores."""
     listed = sample.get("metrics")
     names = [str(n) for n in listed] if isinstance(listed, list) else [n for n in sample if n not in _NOT_METRICS]
-    names = [name for name in names if name in sample]
-    if asked is not None:
-        if asked not in names:
-            raise unknown("metric", asked, names)
-        return asked
-    if len(names) != 1:
-        raise UsageError(f"the samples have {len(names)} metrics ({', '.join(names) or 'none'}): choose one, --metric.")
-    return names[0]
+    return [name for name in names if name in sample]
 
 
 def _verdicts(problem_id: str, sample: dict[str, Any], metric: str) -> list[Verdict]:
     score, responses = sample[metric], _responses(sample)
     if isinstance(score, list):
-        if responses is not None and len(score) != responses:
-            raise ValueError(f"problem '{problem_id}' has {responses} responses, but {len(score)} scores")
-        return [verdict(problem_id, one) for one in score]
+        return verdicts_of_scores(problem_id, score, responses)
     if responses is not None and responses > 1:
         raise ValueError(
             f"problem '{problem_id}' has {responses} responses, but one score ({metric}): that of the first or of a "

@@ -9,11 +9,18 @@ here: the file cannot tell. Its files are shards (`..._s0_e100.jsonl`) or seeds;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.importers.rows import Choices, Rows, json_lines, problem_name, read_files, verdict
+from benchmarks.importers.problem_verdicts import (
+    Choices,
+    Scored,
+    json_lines,
+    problem_name,
+    read_files,
+    verdicts_of_scores,
+)
 from benchmarks.statistics.counts import Counts
 from benchmarks.verifiers import Verdict
 
@@ -23,13 +30,13 @@ _CUT_OFF = "length"
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
     """The counts of all files. `Failure` names the file and the problem."""
     choices.refuse("passk-paper", "metric", "filter")
-    return read_files(paths, _read)
+    return read_files(paths, _problems)
 
 
-def _read(path: Path, rows: Rows) -> None:
+def _problems(path: Path) -> Iterator[Scored]:
     for number, row in json_lines(path):
         problem_id = problem_name(number, row, "idx")
-        rows.add(problem_id, _verdicts(problem_id, row))
+        yield Scored(problem_id, _verdicts(problem_id, row))
 
 
 def _verdicts(problem_id: str, row: dict[str, Any]) -> list[Verdict]:
@@ -37,9 +44,7 @@ def _verdicts(problem_id: str, row: dict[str, Any]) -> list[Verdict]:
         if not isinstance(row.get(name), list):
             raise ValueError(f"problem '{problem_id}': '{name}' must be a list")
     completions, scores, reasons = row["code"], row["score"], row.get("finish_reason")
-    if len(completions) != len(scores):
-        raise ValueError(f"problem '{problem_id}' has {len(completions)} completions, but {len(scores)} scores")
-    found = [verdict(problem_id, score) for score in scores]
+    found = verdicts_of_scores(problem_id, scores, len(completions))
     if not isinstance(reasons, list):
         return found
     if len(reasons) != len(scores):

@@ -26,7 +26,7 @@ from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
 from benchmarks.statistics.passk import Design, FixedDesign
 
-EMBEDDED = Path(__file__).parents[1] / "base_models" / "countdown"
+COUNTDOWN_BASE = Path(__file__).parents[1] / "base_models" / "countdown"
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=96)
 SAMPLES = 64
 CHUNKS = 4
@@ -35,7 +35,7 @@ CHUNKS = 4
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=str(EMBEDDED), help="folder of a Countdown model")
+    parser.add_argument("--model", default=str(COUNTDOWN_BASE), help="folder of a Countdown model")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each kind")
     parser.add_argument("--rows", type=int, default=512, help="completions side by side")
     parser.add_argument("--million", action="store_true", help="memory of a million completions, without a model")

@@ -20,13 +20,13 @@ from rich.table import Table
 from benchmarks.errors import UsageError
 from benchmarks.perf._stage import Setting, Timed, busy, evaluate, program, setting, warm_pool
 from benchmarks.records.schema import BASE, read_record
-from benchmarks.runs.cell_run import RECORD, TRAIN
+from benchmarks.runs.run_folder import RECORD, TRAIN
 from benchmarks.statistics.passk import Design, sampling_error
 from benchmarks.suites.schema import Suite
 
 
 @dataclass(frozen=True)
-class Model:
+class MeasuredModel:
     """What is evaluated."""
 
     name: str
@@ -35,7 +35,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Measured:
+class BothDesigns:
     """Both designs on one model."""
 
     name: str
@@ -46,14 +46,14 @@ class Measured:
     sequential_errors: tuple[float, float]
 
 
-def measure(asked: Setting, model: Model) -> Measured:
+def measure(asked: Setting, model: MeasuredModel) -> BothDesigns:
     """Evaluates the model under both designs."""
     with warm_pool(asked, model.path, model.revision) as pool:
         fixed = evaluate(asked, pool, asked.fixed, verdicts=True)
         sequential = evaluate(asked, pool, asked.sequential)
     stopped = [replay(samples, asked.sequential) for samples in fixed.verdicts.values()]
     counts = fixed.result.counts
-    return Measured(
+    return BothDesigns(
         model.name,
         fixed,
         sequential,
@@ -79,18 +79,18 @@ def _errors(n_N: Sequence[int], c_N: Sequence[int], design: Design) -> tuple[flo
 # ------------------------------------------------------------------------------------------------ models
 
 
-def models(suite: Suite, runs: Path | None) -> tuple[list[Model], list[str]]:
+def models(suite: Suite, runs: Path | None) -> tuple[list[MeasuredModel], list[str]]:
     """The suite's base model, or all finished cells under `runs` (of the suite, or a cell), and what was left out."""
     if runs is None:
-        return [Model(BASE, suite.base_path, suite.base_revision)], []
-    found: list[Model] = []
+        return [MeasuredModel(BASE, suite.base_path, suite.base_revision)], []
+    found: list[MeasuredModel] = []
     left_out: list[str] = []
     for path in sorted([*runs.glob(RECORD), *runs.glob(f"*/{RECORD}")]):
         folder, record = path.parent, read_record(path)
         if record.cell.algorithm == BASE and record.imported is None:
-            found.insert(0, Model(folder.name, suite.base_path, suite.base_revision))
+            found.insert(0, MeasuredModel(folder.name, suite.base_path, suite.base_revision))
         elif (policy := _policy(folder)) is not None:
-            found.append(Model(folder.name, str(policy)))
+            found.append(MeasuredModel(folder.name, str(policy)))
         else:
             left_out.append(folder.name)
     if not found:
@@ -110,7 +110,7 @@ def _policy(folder: Path) -> Path | None:
 # ------------------------------------------------------------------------------------------------ what is shown
 
 
-def table(asked: Setting, rows: Sequence[Measured]) -> Table:
+def table(asked: Setting, rows: Sequence[BothDesigns]) -> Table:
     """Shares and ratios, sequential over fixed; errors in points."""
     k = asked.sequential.max_k
     shown = Table("model")
@@ -125,11 +125,11 @@ def table(asked: Setting, rows: Sequence[Measured]) -> Table:
     return shown
 
 
-def _completions(rows: Sequence[Measured]) -> tuple[float, float]:
+def _completions(rows: Sequence[BothDesigns]) -> tuple[float, float]:
     return sum(row.sequential.completions for row in rows), sum(row.fixed.completions for row in rows)
 
 
-def _seconds(rows: Sequence[Measured]) -> tuple[float, float]:
+def _seconds(rows: Sequence[BothDesigns]) -> tuple[float, float]:
     return sum(row.sequential.seconds for row in rows), sum(row.fixed.seconds for row in rows)
 
 
@@ -138,7 +138,7 @@ def share(pair: tuple[float, float]) -> str:
     return f"{100 * pair[0] / pair[1]:.0f} %" if pair[1] else "-"
 
 
-def _error_columns(row: Measured, which: int) -> tuple[str, str]:
+def _error_columns(row: BothDesigns, which: int) -> tuple[str, str]:
     sequential, fixed = row.sequential_errors[which], row.fixed_errors[which]
     return f"{fixed:.2f} -> {sequential:.2f}", f"{sequential / fixed:.2f}" if fixed else "-"
 

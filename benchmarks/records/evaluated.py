@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmarks.errors import Failure
 from benchmarks.files import file_sha256
-from benchmarks.records.schema import Evaluation
+from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts
 
 
-def read_evaluated(evaluation: Evaluation, folder: Path | str) -> Counts:
+def read_evaluated(evaluation: EvaluationRecord, folder: Path | str) -> Counts:
     """The counts that a record's evaluation was made from; `folder` holds the record.
 
     `Failure` where they are not the ones of the record: another hash, or verdicts that do not sum to the record's.
@@ -25,7 +25,7 @@ def read_evaluated(evaluation: Evaluation, folder: Path | str) -> Counts:
     return counts
 
 
-def disagreements(evaluation: Evaluation, counts: Counts) -> dict[str, tuple[Any, Any]]:
+def disagreements(evaluation: EvaluationRecord, counts: Counts) -> dict[str, tuple[Any, Any]]:
     """What the counts and the evaluation do not agree on: name -> (of the counts, of the evaluation)."""
     pairs: dict[str, tuple[Any, Any]] = {
         "the number of problems": (len(counts.problem_ids), evaluation.n_problems),

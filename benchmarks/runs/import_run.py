@@ -20,22 +20,22 @@ from benchmarks.evaluation.stage import COUNTS, powers_of_two
 from benchmarks.files import content_hash, file_sha256
 from benchmarks.importers import Choices
 from benchmarks.records.evaluated import read_evaluated
+from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.provenance import command, now
-from benchmarks.records.schema import BASE, Cell, Evaluation, Imported, Provenance, Record, read_record, write_record
-from benchmarks.records.schema import Suite as SuiteRef
-from benchmarks.runs.cell_run import EVAL, RECORD
+from benchmarks.records.schema import BASE, Cell, Imported, Provenance, Record, SuiteRef, read_record, write_record
 from benchmarks.runs.model_run import EXTERNAL
+from benchmarks.runs.run_folder import EVAL, RECORD
 from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 
-K = 256
+DEFAULT_K = 256
 """Of the gap, unless told: this, or as many samples as both sides have."""
 NOT_KNOWN = "not known"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Measured:
+class BaseCounts:
     """What a gap is measured from."""
 
     counts: Counts
@@ -110,9 +110,9 @@ class Import:
         return record
 
     def _k(self, *sides: Counts) -> int:
-        return self.k or min(K, *(side.design.max_k for side in sides))
+        return self.k or min(DEFAULT_K, *(side.design.max_k for side in sides))
 
-    def _cell(self, base: Measured | None) -> Cell:
+    def _cell(self, base: BaseCounts | None) -> Cell:
         if self.as_base:
             return Cell(algorithm=BASE, seed=None, variant=None, base_model=self.model, base_hash=None)
         model, model_hash = (base.model, base.hash) if base else (NOT_KNOWN, None)
@@ -145,26 +145,26 @@ class Import:
         return record
 
 
-def read_base(path: Path, dataset: str) -> Measured:
+def read_base(path: Path, dataset: str) -> BaseCounts:
     """The counts to measure from: a counts file, or the record (or folder) of a base that was run on the dataset."""
     path = path / RECORD if path.is_dir() else path
     if path.suffix != ".json":
-        return Measured(read_counts(path), NOT_KNOWN, None)
+        return BaseCounts(read_counts(path), NOT_KNOWN, None)
     record = read_record(path)
     if record.cell.algorithm != BASE:
         raise UsageError(f"--base {path} is the record of '{record.cell.algorithm}': expected that of a base.")
     if dataset not in record.evaluations:
         raise unknown(f"dataset of {path}", dataset, record.evaluations)
     counts = read_evaluated(record.evaluations[dataset], path.parent)
-    return Measured(counts, record.cell.base_model, record.cell.base_hash)
+    return BaseCounts(counts, record.cell.base_model, record.cell.base_hash)
 
 
-def evaluation(counts: Counts, path: Path, folder: Path) -> Evaluation:
+def evaluation(counts: Counts, path: Path, folder: Path) -> EvaluationRecord:
     """The record's part about the counts in the file, with null for all that counts do not say."""
     total, correct = int(counts.n_N.sum()), int(counts.c_N.sum())
     known = {name: 0 if (c := counts.verdicts(name)) is None else int(c.sum()) for name in NOT_CORRECT}
     known["wrong"] = total - correct - known["truncated"] - known["error"]
-    return Evaluation.model_validate(
+    return EvaluationRecord.model_validate(
         {
             "design": counts.design.to_json(),
             "sampling": dict.fromkeys(("temperature", "top_p", "top_k", "max_new_tokens")),
@@ -191,7 +191,7 @@ def _imports(record: Record | None) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _same(old: Evaluation, folder: Path, new: Counts) -> bool:
+def _same(old: EvaluationRecord, folder: Path, new: Counts) -> bool:
     """Whether the counts of the record are these."""
     counts = read_evaluated(old, folder)
     rows = [(c.problem_ids, c.n_N.tolist(), c.c_N.tolist(), c.design) for c in (counts.sorted(), new.sorted())]

@@ -14,9 +14,9 @@ from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
 from benchmarks.records.provenance import now, provenance
-from benchmarks.records.schema import BASE, Cell, Record, write_record
-from benchmarks.records.schema import Suite as SuiteRef
-from benchmarks.runs.cell_run import RECORD, Place, evaluate_suite, gaps, read_done
+from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
+from benchmarks.runs.run_folder import RECORD, Place, read_done
+from benchmarks.runs.suite_evaluation import evaluate_suite, gaps
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import DesignSpec, Suite
 

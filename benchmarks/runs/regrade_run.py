@@ -23,8 +23,9 @@ from benchmarks.evaluation.stage import DatasetResult, read_result
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Record, read_record, write_record
-from benchmarks.runs.cell_run import EVAL, RECORD, TRAIN, Place, check_versions, gaps, read_done
 from benchmarks.runs.model_run import EXTERNAL
+from benchmarks.runs.run_folder import EVAL, RECORD, TRAIN, Place, read_done
+from benchmarks.runs.suite_evaluation import check_versions, gaps
 from benchmarks.suites.schema import Suite, parse
 
 

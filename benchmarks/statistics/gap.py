@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from benchmarks.errors import UsageError
-from benchmarks.settings import Count, Difference, K, Share, Strict
+from benchmarks.settings import Count, K, Share, SignedShare, Strict
 from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.passk import Design, Floats, sampling_error
 
@@ -34,9 +34,9 @@ _TIE = 1e-12
 class Interval(Strict):
     """A value and its confidence interval."""
 
-    value: Difference
-    low: Difference
-    high: Difference
+    value: SignedShare
+    low: SignedShare
+    high: SignedShare
     method: str
     """How `low` and `high` were made, with the fallback where there was one."""
 
@@ -70,9 +70,9 @@ class ErrorBounds(Strict):
     base_errors: Count
     """ERROR verdicts of the base, which the gap counts as not correct."""
     trained_errors: Count
-    gap_low: Difference
+    gap_low: SignedShare
     """All errors of the trained model right, all of the base wrong."""
-    gap_high: Difference
+    gap_high: SignedShare
     """All errors of the base right, all of the trained model wrong."""
 
 
@@ -84,11 +84,11 @@ class Gap(Strict):
     base_pass_at_1: Share
     trained_pass_at_1: Share
     trained_pass_at_k: Share
-    gap: Difference
+    gap: SignedShare
     """base_pass_at_k - trained_pass_at_1; lower is better."""
-    low: Difference
+    low: SignedShare
     """The interval of `gap`, at level `confidence`, over problems (paired)."""
-    high: Difference
+    high: SignedShare
     n_problems: Annotated[int, Field(strict=True, ge=1)]
     confidence: Share
     method: str

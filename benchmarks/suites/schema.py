@@ -17,17 +17,19 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from algorithms.settings import Settings
 from benchmarks import tasks
 from benchmarks.engines import AUTO, ENGINES
+from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.settings import Positive, Sampling, Strict, explain
 from benchmarks.statistics.passk import Design, FixedDesign, SequentialDesign
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
+from benchmarks.verifiers import VERIFIERS
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
 """A number that YAML 1.1 would read as text: 1e-4."""
 SUITES = Path(__file__).parent
-EMBEDDED = Path(__file__).parents[1] / "base_models"
+BASE_MODELS = Path(__file__).parents[1] / "base_models"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """What folders of runs are named after."""
@@ -44,11 +46,14 @@ class Dataset(Strict):
     """The task's own settings (data_dir, revision)."""
 
     def make_task(self) -> Task:
-        """The task with its settings. Unknown task or setting: UsageError."""
+        """The task with its settings. Unknown task, setting or verifier: UsageError."""
         try:
-            return tasks.get(self.task, **self.settings)
+            task = tasks.get(self.task, **self.settings)
         except TypeError as error:
             raise UsageError(f"task '{self.task}' does not take these settings: {sorted(self.settings)}.") from error
+        if task.verifier not in VERIFIERS:
+            raise unknown("verifier", task.verifier, VERIFIERS)
+        return task
 
     def load(self) -> list[Problem]:
         """The problems, in order. Unknown task or split, too few problems: UsageError."""
@@ -76,26 +81,7 @@ class DesignSpec(Strict):
             raise UsageError(f"design: {error}.") from error
 
 
-class Engine(Strict):
-    """What evaluates. It changes speed and, through the arithmetic, single samples; a `dtype` is part of the hash."""
-
-    name: str = "auto"
-    """`auto`: vllm where there is an accelerator and it is installed, transformers otherwise."""
-    workers: Positive | None = None
-    """Processes that sample at once; null: one an accelerator, or one a core where there is none."""
-    rows_per_batch: Positive = 512
-    """Completions generated side by side in one process."""
-    settings: dict[str, JsonValue] = {}
-    """The engine's own settings (tensor_parallel_size, gpu_memory_utilization, dtype)."""
-
-    @property
-    def dtype(self) -> str | None:
-        """The one setting that can move a distribution: the precision that is asked for."""
-        dtype = self.settings.get("dtype")
-        return None if dtype is None else str(dtype)
-
-
-class Evaluation(Strict):
+class EvaluationSettings(Strict):
     """The common evaluation stage: the same for the base and for every trained model."""
 
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
@@ -111,7 +97,7 @@ class Evaluation(Strict):
         return self
 
 
-class Training(Settings):
+class SuiteTraining(Settings):
     """What every policy is trained on, and the settings common to all algorithms."""
 
     dataset: Dataset
@@ -126,9 +112,9 @@ class Suite(Strict):
     """`embedded:NAME`, a folder, or a model id on the hub."""
     base_revision: str | None = None
     prompt_template: str = "raw"
-    evaluation: Evaluation
-    engine: Engine = Engine()
-    training: Training
+    evaluation: EvaluationSettings
+    engine: EngineSettings = EngineSettings()
+    training: SuiteTraining
 
     @property
     def hash(self) -> str:
@@ -142,10 +128,10 @@ class Suite(Strict):
         kind, _, name = self.base_model.partition(":")
         if kind != "embedded":
             return self.base_model
-        known = {folder.name for folder in EMBEDDED.iterdir() if (folder / "config.json").exists()}
+        known = {folder.name for folder in BASE_MODELS.iterdir() if (folder / "config.json").exists()}
         if name not in known:
             raise unknown("embedded base model", name, known)
-        return str(EMBEDDED / name)
+        return str(BASE_MODELS / name)
 
 
 def known() -> dict[str, Path]:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.errors import UsageError, unknown
-from benchmarks.tasks import rows as data
+from benchmarks.tasks import problem_files as data
 from benchmarks.tasks.base import Problem, Task
-from benchmarks.verifiers import VERIFIERS
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ _SPLITS = ("train", "validation", "test", "ood")
 
 @dataclass(frozen=True)
 class JsonlTask(Task):
-    """Problems from a file of the user's. Missing file, column or verifier: UsageError that names the nearest."""
+    """Problems from a file of the user's. Missing file or column: UsageError that names the nearest."""
 
     name: ClassVar[str] = "jsonl"
     VERSION: ClassVar[int] = 1
@@ -51,8 +50,6 @@ class JsonlTask(Task):
 
     def __post_init__(self) -> None:
         """Checks what can be checked before anything is read."""
-        if self.verifier not in VERIFIERS:
-            raise unknown("verifier", self.verifier, VERIFIERS)
         if self.split not in self.splits:
             raise unknown("split of task 'jsonl'", self.split, self.splits)
 
@@ -91,7 +88,7 @@ class JsonlTask(Task):
             )
         return path
 
-    def _ids(self, rows: Sequence[data.Row], file: Path) -> list[str] | None:
+    def _ids(self, rows: Sequence[data.FileRow], file: Path) -> list[str] | None:
         if self.id_column is None:
             return None
         column = data.pick_column(rows, [self.id_column], f"'{file}'")

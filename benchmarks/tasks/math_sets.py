@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.tasks import rows as data
+from benchmarks.tasks import problem_files as data
 from benchmarks.tasks.base import Problem, Task
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class MathSet(Task):
             self.report[part], self._parts[part] = report, problems
         return self._parts[part]
 
-    def _entries(self, rows: Sequence[data.Row], where: str) -> list[tuple[str, str, dict[str, Any]]]:
+    def _entries(self, rows: Sequence[data.FileRow], where: str) -> list[tuple[str, str, dict[str, Any]]]:
         problem = data.pick_column(rows, self.source.problem, where)
         answer = data.pick_column(rows, self.source.answer, where)
         return [
@@ -155,7 +155,7 @@ class MathSet(Task):
 
     # -------------------------------------------------------------------------------------- local copies
 
-    def _local(self, part: str) -> tuple[list[data.Row], str, None]:
+    def _local(self, part: str) -> tuple[list[data.FileRow], str, None]:
         folder = Path(str(self.data_dir)).expanduser()
         if not folder.is_dir():
             raise UsageError(f"task '{self.name}': data_dir='{folder}' is no folder")
@@ -188,7 +188,7 @@ class MathSet(Task):
         names = [self.name, *([self.source.dataset, self.source.dataset.split("/")[1]] if self.source.dataset else [])]
         return [folder / name for name in names] + [folder]
 
-    def _from_hub_layout(self, folder: Path, part: str) -> list[data.Row]:
+    def _from_hub_layout(self, folder: Path, part: str) -> list[data.FileRow]:
         config, inner = self.source.config, None
         if config and (folder / config).is_dir() and not (folder / "README.md").is_file():
             config, inner = None, config
@@ -196,7 +196,7 @@ class MathSet(Task):
 
     # ----------------------------------------------------------------------------------------------- hub
 
-    def _hub(self, part: str) -> tuple[list[data.Row], str, str | None]:
+    def _hub(self, part: str) -> tuple[list[data.FileRow], str, str | None]:
         if self.source.dataset is None:
             url = str(self.source.url).format(revision=self.revision or "HEAD")
             return self._download(url, part), url, self.revision
@@ -213,7 +213,7 @@ class MathSet(Task):
         *,
         data_dir: str | None = None,
         revision: str | None = None,
-    ) -> list[data.Row]:
+    ) -> list[data.FileRow]:
         import datasets
 
         split = self.source.parts[part]
@@ -222,7 +222,7 @@ class MathSet(Task):
         except Exception as error:  # the hub's client raises dozens of unrelated types: all mean that there is no data
             raise self._no_data(path, part, error) from error
 
-    def _download(self, url: str, part: str) -> list[data.Row]:
+    def _download(self, url: str, part: str) -> list[data.FileRow]:
         """The rows of a JSONL file that lies elsewhere than on the hub. Kept nowhere: it is fetched in each process."""
         from huggingface_hub import is_offline_mode
 

@@ -81,7 +81,7 @@ class WorkerPool:
         self._timeout_s, self._startup_s = timeout_s, startup_s
         self._size = workers or min(8, _cores())
         self._lock = threading.Lock()
-        self._workers: list[_Worker] = []
+        self._workers: list[_VerifierWorker] = []
         self._finalizer = weakref.finalize(self, _kill_all, self._workers)
 
     def map(self, items: Sequence[Sequence[str]]) -> list[Reply]:
@@ -107,7 +107,7 @@ class WorkerPool:
         """Gives every ready worker an item, and starts workers while there are more items than workers."""
         while len(self._workers) < min(self._size, batch.open):
             arguments = [self._factory, str(self._memory_bytes), str(self._timeout_s)]
-            self._workers.append(_Worker(arguments, time.monotonic() + self._startup_s))
+            self._workers.append(_VerifierWorker(arguments, time.monotonic() + self._startup_s))
         for worker in [w for w in self._workers if w.ready and w.index is None]:
             if not batch.todo:
                 return
@@ -133,7 +133,7 @@ class WorkerPool:
         for worker in [w for pipe, w in active.items() if pipe not in happened and w.deadline <= now]:
             self._lose(worker, batch, "deadline")
 
-    def _receive(self, worker: _Worker, batch: _Batch) -> None:
+    def _receive(self, worker: _VerifierWorker, batch: _Batch) -> None:
         try:
             message = worker.pipe.recv_bytes()
         except (EOFError, OSError):
@@ -149,7 +149,7 @@ class WorkerPool:
         if last:
             self._discard(worker)
 
-    def _lose(self, worker: _Worker, batch: _Batch, why: str) -> None:
+    def _lose(self, worker: _VerifierWorker, batch: _Batch, why: str) -> None:
         """The worker is gone, or has to go: its item is lost; one that never became ready is a `Failure`."""
         index, ready = worker.index, worker.ready
         worker.index = None
@@ -162,7 +162,7 @@ class WorkerPool:
         if index is not None:
             batch.settle(index, Reply(lost=why))
 
-    def _discard(self, worker: _Worker) -> None:
+    def _discard(self, worker: _VerifierWorker) -> None:
         worker.kill()
         self._workers.remove(worker)
 
@@ -181,7 +181,7 @@ class _Batch:
         self.open -= 1
 
 
-class _Worker:
+class _VerifierWorker:
     """The parent's view of one process. Starting (not ready), idle (index None), or busy with item `index`."""
 
     def __init__(self, arguments: list[str], deadline: float) -> None:
@@ -224,7 +224,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _kill_all(workers: list[_Worker]) -> None:
+def _kill_all(workers: list[_VerifierWorker]) -> None:
     """Ends the workers that this process started (a forked child inherits the list, but not the right)."""
     for worker in workers:
         if worker.owner == os.getpid():

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.runs.cell_run import CellRun, Place
+from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.run_folder import Place
 from benchmarks.suites.schema import parse
 
 MICRO: dict[str, Any] = {
@@ -89,4 +90,4 @@ def train_and_die(folder: str, algorithm: str, changes: dict[str, Any], update: 
             os.kill(os.getpid(), signal.SIGKILL)
 
     StepCallback.on_step_end = kill  # type: ignore[method-assign]
-    cell(Path(folder), algorithm, changes=changes).train()
+    cell(Path(folder), algorithm, changes=changes).training.train()

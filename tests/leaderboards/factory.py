@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.files import file_sha256
-from benchmarks.records.schema import Evaluation, Record, write_record
+from benchmarks.records.evaluation import EvaluationRecord
+from benchmarks.records.schema import Record, write_record
 from benchmarks.statistics.counts import Counts, write_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.statistics.passk import Design, FixedDesign
@@ -39,7 +40,7 @@ def draw_counts(rate: float, n_problems: int, seed: int, design: Design | None =
     return Counts(tuple(f"p{i:04d}" for i in range(n_problems)), n_N, c_N, design, verdicts)
 
 
-def evaluation(counts: Counts, folder: Path, dataset: str, ks: Sequence[int] = KS, **changes: Any) -> Evaluation:
+def evaluation(counts: Counts, folder: Path, dataset: str, ks: Sequence[int] = KS, **changes: Any) -> EvaluationRecord:
     """Writes the counts and returns the record's part about them."""
     path = folder / "eval" / dataset / "counts.jsonl"
     write_counts(path, counts)
@@ -59,7 +60,7 @@ def evaluation(counts: Counts, folder: Path, dataset: str, ks: Sequence[int] = K
         "versions": {"task": 1, "verifier": 1},
         "engine": "transformers 5.23.0",
     }
-    return Evaluation.model_validate(data | changes)
+    return EvaluationRecord.model_validate(data | changes)
 
 
 def training(steps: int = 300, **changes: Any) -> dict[str, Any]:

@@ -315,7 +315,7 @@ def test_hostile_names_are_text(suite: Path, tmp_path: Path):
     )
     (suite / "broken").mkdir()
     (suite / "broken" / "record.json").write_text(json.dumps({"schema": HOSTILE}))
-    html = build(suite, tmp_path / "page.html", title=HOSTILE).read_text(encoding="utf-8")
+    html = build(suite, tmp_path / "page.html", title=HOSTILE).path.read_text(encoding="utf-8")
     assert "<script" not in html and "<!--" not in html
     assert html.count("&lt;script&gt;") > 8
     elements = Elements(html)
@@ -338,10 +338,10 @@ def test_it_loads_nothing(suite: Path, tmp_path: Path):
 
 
 def test_the_same_records_give_the_same_bytes(suite: Path, tmp_path: Path):
-    first = build(suite, tmp_path / "first.html").read_bytes()
+    first = build(suite, tmp_path / "first.html").path.read_bytes()
     copy = tmp_path / "elsewhere" / "countdown"
     shutil.copytree(suite, copy)
-    assert build([copy / "grpo-s0", copy / "base"], tmp_path / "second.html").read_bytes() == first
+    assert build([copy / "grpo-s0", copy / "base"], tmp_path / "second.html").path.read_bytes() == first
     script = (
         "import sys, benchmarks.statistics.gap as gap; from leaderboards.build import build; gap.CURVE_DRAWS = 100;"
         f"build({str(suite)!r}, {str(tmp_path / 'third.html')!r});"

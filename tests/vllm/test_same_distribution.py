@@ -16,7 +16,7 @@ from benchmarks.engines import Chunk, Engine, get
 from benchmarks.evaluation.grading import judge
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
-from benchmarks.suites.schema import EMBEDDED
+from benchmarks.suites.schema import BASE_MODELS
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verdict
 from tests.vllm.common import SETTINGS, needs_vllm
@@ -26,7 +26,7 @@ pytestmark = [*needs_vllm, pytest.mark.slow]
 FALSE_ALARM = 1e-4
 PROBLEMS, SAMPLES, AT_ONCE = 20, 256, 4
 TEMPERATURE, ANOTHER = 1.0, 1.5
-MODEL = str(EMBEDDED / "countdown")
+MODEL = str(BASE_MODELS / "countdown")
 
 
 @pytest.fixture(scope="module")

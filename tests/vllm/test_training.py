@@ -23,11 +23,11 @@ from benchmarks import tasks
 from benchmarks.engines import Chunk, get
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
-from benchmarks.suites.schema import EMBEDDED
+from benchmarks.suites.schema import BASE_MODELS
 from tests.vllm.common import needs_vllm
 
 pytestmark = [*needs_vllm, pytest.mark.slow]
-MODEL = str(EMBEDDED / "countdown")
+MODEL = str(BASE_MODELS / "countdown")
 SETTINGS = Settings.model_validate(
     {
         "budget": {"steps": 2},

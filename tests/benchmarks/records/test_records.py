@@ -15,16 +15,9 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import Failure
+from benchmarks.files import content_hash, file_sha256, write_json_atomic, write_text_atomic
 from benchmarks.records.evaluated import read_evaluated
-from benchmarks.records.schema import (
-    Record,
-    content_hash,
-    file_sha256,
-    read_record,
-    write_json_atomic,
-    write_record,
-    write_text_atomic,
-)
+from benchmarks.records.schema import Record, read_record, write_record
 from benchmarks.statistics.counts import Counts, write_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.statistics.passk import FixedDesign
@@ -381,5 +374,5 @@ def test_evaluated_counts_are_those_of_the_record(tmp_path):
 def test_no_torch_behind_the_statistics():
     modules = "benchmarks.statistics.gap, benchmarks.records.schema"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'trl' in sys.modules)"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.errors import Failure
 from benchmarks.verifiers.workers import Reply, WorkerPool
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from benchmarks.evaluation import completions
 from benchmarks.evaluation import stage as evaluate
 from benchmarks.evaluation.stage import read_result
 from benchmarks.statistics.passk import FixedDesign
-from tests.benchmarks.evaluations import PROBLEMS, SAMPLING, VERIFIER, pool, rows, run
+from tests.benchmarks.evaluation.evaluations import PROBLEMS, SAMPLING, VERIFIER, pool, rows, run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60
 """How long a test waits for something that must come; never part of what it asserts."""
 
@@ -49,7 +49,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
-from tests.benchmarks.evaluations import pool, run
+from tests.benchmarks.evaluation.evaluations import pool, run
 
 if __name__ == "__main__":
     run(Path(sys.argv[1]), pool(workers=int(sys.argv[2]), delay_s=0.4))

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.errors import Failure, unknown
 from benchmarks.tasks.base import Problem
 
-Row = Mapping[str, Any]
+FileRow = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".parquet")
 
 
@@ -42,7 +42,7 @@ class Report:
         return f"{self.problems} problems from {self.rows} rows of {self.source} ({odd})"
 
 
-def read_file(path: Path) -> list[Row]:
+def read_file(path: Path) -> list[FileRow]:
     """The rows of a .jsonl or .parquet file. Unreadable: `Failure` that names the line."""
     if path.suffix == ".parquet":
         return _read_parquet(path)
@@ -53,7 +53,7 @@ def read_file(path: Path) -> list[Row]:
         raise Failure(f"{path}: cannot be read as JSONL ({error})") from error
 
 
-def _parse_line(path: Path, number: int, line: str) -> Row:
+def _parse_line(path: Path, number: int, line: str) -> FileRow:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -63,17 +63,17 @@ def _parse_line(path: Path, number: int, line: str) -> Row:
     return row
 
 
-def _read_parquet(path: Path) -> list[Row]:
+def _read_parquet(path: Path) -> list[FileRow]:
     from pyarrow import ArrowException, parquet
 
     try:
-        rows: list[Row] = parquet.read_table(path).to_pylist()
+        rows: list[FileRow] = parquet.read_table(path).to_pylist()
     except (OSError, ArrowException) as error:
         raise Failure(f"{path}: cannot be read as parquet ({error})") from error
     return rows
 
 
-def pick_column(rows: Sequence[Row], wanted: Sequence[str], where: str) -> str:
+def pick_column(rows: Sequence[FileRow], wanted: Sequence[str], where: str) -> str:
     """The first of the names in `wanted` that the first row has. None of them: UsageError with the nearest."""
     columns = rows[0].keys() if rows else wanted
     for name in wanted:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.errors import Failure, UsageError
+from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.files import file_sha256
 from benchmarks.statistics.counts import NOT_CORRECT, Counts
 from benchmarks.statistics.passk import FixedDesign
@@ -35,7 +36,17 @@ class Choices:
                 raise UsageError(f"--{name} is not for format '{format}': its files hold one kind of score.")
 
 
-class Rows:
+class Scored(NamedTuple):
+    """What a file says of one problem."""
+
+    problem_id: str
+    verdicts: Sequence[Verdict]
+    """Of its completions, in the order of the file."""
+    mark: str | None = None
+    """What files that mean the same problem agree on (a hash)."""
+
+
+class ProblemVerdicts:
     """Verdicts by problem. Methods raise ValueError that names the problem; `read_files` adds the file."""
 
     def __init__(self) -> None:
@@ -43,17 +54,15 @@ class Rows:
         self._marks: dict[str, str | None] = {}
         self._here: set[str] = set()
 
-    def begin(self) -> None:
-        """Another file: its problems may be those of an earlier one."""
+    def add_file(self, problems: Iterable[Scored]) -> None:
+        """The problems of one more file; they may be those of an earlier one. A file without a problem is refused."""
         self._here = set()
-
-    def end(self) -> None:
-        """The file is read: one without a problem is refused."""
+        for problem in problems:
+            self._add(*problem)
         if not self._here:
             raise ValueError("there is no problem")
 
-    def add(self, problem_id: str, verdicts: Sequence[Verdict], mark: str | None = None) -> None:
-        """The verdicts of one problem. `mark`: what files that mean the same problem agree on (a hash)."""
+    def _add(self, problem_id: str, verdicts: Sequence[Verdict], mark: str | None) -> None:
         if problem_id in self._here:
             raise ValueError(f"problem '{problem_id}' comes twice")
         if not verdicts:
@@ -80,32 +89,52 @@ class Rows:
         return Counts(tuple(ids), list(n.values()), correct, FixedDesign(n[ids[0]]), extra)  # type: ignore[arg-type]
 
 
-def read_files(paths: Sequence[Path], read: Callable[[Path, Rows], None]) -> Counts:
-    """The counts of all files, each read by `read`. A file that cannot be used: Failure that names it; none, or one
-    given twice: UsageError.
+def read_files(paths: Sequence[Path], read: Callable[[Path], Iterable[Scored]]) -> Counts:
+    """The counts of all files, whose problems `read` gives.
+
+    A file that cannot be used: Failure that names it. No file, or one that is given twice: UsageError.
     """
     if not paths:
         raise UsageError("there is no file to import.")
-    rows = Rows()
+    found = ProblemVerdicts()
     seen: dict[str, Path] = {}
     for path in paths:
         same = seen.setdefault(file_sha256(path), path)
         if same is not path:
             raise UsageError(f"{path} and {same} are the same file: its samples would count twice.")
-        rows.begin()
-        _said(path, lambda path=path: read(path, rows))  # type: ignore[misc]
-        _said(path, rows.end)
-    return _said(paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more", rows.counts)
+        with _naming(path):
+            found.add_file(read(path))
+    with _naming(paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"):
+        return found.counts()
 
 
-def _said(where: Path | str, call: Callable[[], Any]) -> Any:
-    """What `call` returns; its ValueError as a Failure that names the file."""
+@contextmanager
+def _naming(where: Path | str) -> Iterator[None]:
+    """A ValueError becomes a Failure that names the file."""
     try:
-        return call()
+        yield
     except UsageError:
         raise
     except ValueError as error:
         raise Failure(f"{where}: {error}.") from error
+
+
+def choose_metric(names: Sequence[str], asked: str | None) -> str:
+    """The name of the score that is read. Not there, or several and none chosen: UsageError."""
+    if asked is not None:
+        if asked not in names:
+            raise unknown("metric", asked, names)
+        return asked
+    if len(names) != 1:
+        raise UsageError(f"the file has {len(names)} metrics ({', '.join(names) or 'none'}): choose one, --metric.")
+    return names[0]
+
+
+def verdicts_of_scores(problem_id: str, scores: Sequence[object], completions: int | None) -> list[Verdict]:
+    """One verdict for each score. Another number of scores than of completions, where that is known: ValueError."""
+    if completions is not None and len(scores) != completions:
+        raise ValueError(f"problem '{problem_id}' has {completions} completions, but {len(scores)} scores")
+    return [verdict(problem_id, one) for one in scores]
 
 
 def verdict(problem_id: str, score: object) -> Verdict:

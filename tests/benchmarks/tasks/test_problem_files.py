@@ -15,9 +15,9 @@ import pytest
 from benchmarks import tasks
 from benchmarks.errors import Failure, UsageError
 from benchmarks.tasks import math_sets
-from benchmarks.tasks.rows import as_text, content_id
+from benchmarks.tasks.problem_files import as_text, content_id
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "math"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "math"
 PROBLEMS = [json.loads(line) for line in (FIXTURES / "problems.jsonl").read_text().splitlines()]
 SETS = ["math500", "omni-math-rule", "aime24", "gsm8k", "amc23", "minerva", "olympiadbench"]
 

@@ -11,7 +11,7 @@ from benchmarks.evaluation import regrade_dataset as regrade
 from benchmarks.evaluation import stage as evaluate
 from benchmarks.evaluation.regrade_dataset import regrade as regrade_
 from benchmarks.verifiers import Verdict
-from tests.benchmarks.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
+from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 
 
 class Verifier(type(VERIFIER)):

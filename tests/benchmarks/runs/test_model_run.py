@@ -8,12 +8,12 @@ import pytest
 
 from benchmarks.errors import Failure
 from benchmarks.records.schema import read_record
-from benchmarks.runs.cell_run import Place
 from benchmarks.runs.model_run import ModelRun
-from benchmarks.suites.schema import EMBEDDED, parse
+from benchmarks.runs.run_folder import Place
+from benchmarks.suites.schema import BASE_MODELS, parse
 from tests.benchmarks.micro import data
 
-BASE = str(EMBEDDED / "countdown")
+BASE = str(BASE_MODELS / "countdown")
 TWO = {
     "engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}},
     "evaluation.datasets.other": {"task": "countdown", "split": "validation", "problems": 4},

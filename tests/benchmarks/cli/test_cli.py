@@ -23,7 +23,7 @@ from benchmarks import __main__ as program
 from benchmarks.tasks.countdown import SIZES
 from tests.benchmarks.micro import snapshot, write
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = {name: command for name, command in typer.main.get_command(program.app).commands.items()}  # type: ignore[attr-defined]
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 

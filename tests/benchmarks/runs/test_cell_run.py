@@ -21,13 +21,15 @@ from benchmarks.errors import Failure
 from benchmarks.files import content_hash, file_sha256
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import read_record
-from benchmarks.runs.cell_run import CellRun, Place, training_record
+from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.cell_training import training_record
+from benchmarks.runs.run_folder import Place
 from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.tasks.countdown import SIZES
 from tests.benchmarks.micro import MICRO, cell, snapshot, write
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BASE_MODEL = ROOT / "benchmarks" / "base_models" / "countdown"
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 COUNTS = "eval/test/counts.jsonl"
@@ -122,11 +124,11 @@ def test_training_moved_the_weights(done):
 def test_a_training_process_reads_its_cell_from_the_folder(done):
     found = CellRun.of_folder(done.folder, Place())
     assert (found.folder, found.suite.hash, found.name) == (done.folder, done.suite.hash, done.name)
-    assert found.train().policy == done.folder / "train" / "final"
+    assert found.training.train().policy == done.folder / "train" / "final"
 
 
 def test_numbers_that_are_not_finite_do_not_cost_the_record(done):
-    result = done.train()
+    result = done.training.train()
     result.metrics["reward"] = float("nan")
     assert training_record(result).metrics["reward"] is None
 
@@ -232,7 +234,7 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path, algorithm):
     assert len(lines(folder)) == 3 and not (folder / "final").exists()
     assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-4"]
 
-    results = [run.train() for run in (whole, resumed)]
+    results = [run.training.train() for run in (whole, resumed)]
     assert same_file(folder / "final/model.safetensors", expected / "final/model.safetensors")
     assert same_file(folder / "log.jsonl", expected / "log.jsonl") and len(lines(folder)) == 4
     assert (results[0].metrics, results[0].stopped_by) == (results[1].metrics, results[1].stopped_by)
@@ -263,11 +265,11 @@ def unfinish(run: CellRun) -> None:
 @pytest.mark.parametrize("budget", [{"steps": 2}, {"tokens": 500}])
 def test_a_training_killed_at_its_last_checkpoint_makes_no_further_step(tmp_path, budget):
     run = cell(tmp_path, changes={"training.budget": budget})
-    before = run.train()
+    before = run.training.train()
     policy, log = (run.folder / "train" / name for name in ("final/model.safetensors", "log.jsonl"))
     expected = policy.read_bytes(), log.read_text()
     unfinish(run)
-    after = run.train()
+    after = run.training.train()
     assert log.read_text() == expected[1] and policy.read_bytes() == expected[0]
     assert (after.cost.steps, after.cost.sampled, after.metrics) == (
         before.cost.steps,
@@ -316,11 +318,11 @@ def test_no_space_for_a_checkpoint(tmp_path, megabytes):
     resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 2**20, hard))
     try:
         with pytest.raises(Failure, match="cannot write the training in") as error:
-            run.train()
+            run.training.train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(run.folder / "train") in str(error.value) and "\n" not in str(error.value)
-    assert run.train().cost.steps == 2
+    assert run.training.train().cost.steps == 2
 
 
 @pytest.mark.slow
@@ -330,7 +332,7 @@ def test_a_checkpoint_of_another_architecture(tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     run = cell(tmp_path)
-    run.train()
+    run.training.train()
     unfinish(run)
     checkpoint = run.folder / "train" / "checkpoint-4"
     torch.manual_seed(0)
@@ -339,7 +341,7 @@ def test_a_checkpoint_of_another_architecture(tmp_path):
     )
     before = snapshot(tmp_path)
     with pytest.raises(Failure) as error:
-        run.train()
+        run.training.train()
     assert str(checkpoint) in str(error.value) and "\n" not in str(error.value)
     assert {name: at for name, at in snapshot(tmp_path).items() if "checkpoint" in name} == {
         name: at for name, at in before.items() if "checkpoint" in name
@@ -354,7 +356,7 @@ def test_a_checkpoint_of_another_architecture(tmp_path):
 def test_a_budget_ends_on_the_step_that_uses_it_up(tmp_path, algorithm, unit, amount):
     """The last whole step is the first after which the budget is used; discarded rollouts count."""
     run = cell(tmp_path, algorithm, changes={"training.budget": {unit: amount}, "training.save_every_steps": 50})
-    training = training_record(run.train())
+    training = training_record(run.training.train())
     used = [line[f"cost/{unit}"] for line in lines(run.folder / "train")]
     assert used == sorted(used) and used[-1] >= amount and all(value < amount for value in used[:-1])
     assert training.stopped_by == unit and training.steps == len(used)

@@ -18,7 +18,7 @@ from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verdict, math_worker
 from benchmarks.verifiers.math import MathVerifier, extract_answer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures" / "math"
 
 

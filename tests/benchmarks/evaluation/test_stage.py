@@ -16,7 +16,7 @@ from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.passk import FixedDesign
 from benchmarks.tasks import prompts
 from benchmarks.verifiers import Verdict
-from tests.benchmarks.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
+from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ import pytest
 
 from benchmarks.engines import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec, open_pool
+from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
-from benchmarks.suites.schema import Engine as EngineSettings
 from tests.benchmarks.tiny_model import make_folder
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=20)
 PATIENCE_S = 60
 """How long a test waits for something that must come; never part of what it asserts."""

@@ -16,7 +16,7 @@ from benchmarks.verifiers import Verdict
 from benchmarks.verifiers.countdown import CountdownVerifier
 from tests.benchmarks.micro import snapshot, write
 
-MODEL = Path(__file__).parents[2] / "benchmarks" / "base_models" / "countdown"
+MODEL = Path(__file__).parents[3] / "benchmarks" / "base_models" / "countdown"
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.75}}}
 
 

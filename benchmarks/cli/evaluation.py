@@ -1,0 +1,95 @@
+"""The commands that measure a model: `evaluate`, and `gap` for counts that exist already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import EngineOption, OutOption, QuietOption, SuiteOption, WorkersOption, load_suite
+from benchmarks.errors import UsageError
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model's folder or hub id; with --regrade a run's folder.")],
+    suite: SuiteOption = "countdown",
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Samples a problem at most.")] = None,
+    design: Annotated[str | None, typer.Option("--design", help="sequential or fixed; default: the suite's.")] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the run's folder, OUT/SUITE/model-NAME.")] = "",
+    revision: Annotated[str | None, typer.Option("--revision", help="Of a hub model.")] = None,
+    regrade: Annotated[bool, typer.Option("--regrade", help="Judge the run's stored completions anew.")] = False,
+    sampled: Annotated[
+        str | None, typer.Option("--model", help="Where a re-grade asks for more samples; default: the run's own.")
+    ] = None,
+    engine: EngineOption = "auto",
+    out: OutOption = Path("runs"),
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Evaluate any model as the suite evaluates its own; with the gap, where OUT has the base's record.
+
+    With --regrade MODEL is the folder of a finished run, OUT/SUITE/CELL: its stored completions are judged by today's
+    verifier, and its record is made anew. The base of a suite comes first, then the runs that are measured from it.
+    """
+    from benchmarks.cli.results import show
+    from benchmarks.progress import Progress
+    from benchmarks.runs.model_run import ModelRun, with_design
+    from benchmarks.runs.run_folder import Place
+
+    if regrade:
+        if n or design:
+            raise UsageError("--n and --design do not go with --regrade: stored samples keep their design.")
+        _regrade(Path(model), dataset or [], sampled, workers, quiet)
+        return
+    if sampled:
+        raise UsageError("--model goes with --regrade: the model to evaluate is the argument itself.")
+    asked = with_design(load_suite(suite, ""), n, design)
+    with Progress(quiet) as progress:
+        place = Place(out, engine, workers, progress=progress)
+        run = ModelRun(asked, model, place, revision, name, tuple(dataset or ()))
+        record = run.run()
+    show([record, *filter(None, [run.base()])], out / asked.name, run.folder)
+
+
+def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:
+    """Judges a run's completions anew, and says what that changed."""
+    from benchmarks.cli.results import show
+    from benchmarks.progress import Progress
+    from benchmarks.runs.regrade_run import RunFolder
+    from benchmarks.runs.run_folder import Place
+
+    with Progress(quiet) as progress:
+        done = RunFolder.read(folder).regrade(Place(workers=workers, progress=progress), datasets, model)
+    for name, found in done.datasets.items():
+        drawn = f", {found.result.sampled} more drawn" if found.result and found.result.sampled else ""
+        print(f"{name}: {found.changed} verdicts changed{drawn}")
+    if done.stale:
+        print("The gaps of these runs are from the old verdicts; evaluate RUN --regrade makes each of them anew:")
+        print("\n".join(f"    {path}" for path in done.stale))
+    show([done.record], folder.parent, folder)
+
+
+def gap(
+    base: Annotated[Path, typer.Option("--base", help="counts.jsonl of the base.")],
+    trained: Annotated[Path, typer.Option("--trained", help="counts.jsonl of the trained model.")],
+    k: Annotated[int, typer.Option("--k", help="The k of pass@k(base) - pass@1(trained).")] = 256,
+    confidence: Annotated[float, typer.Option("--confidence", help="Of the interval.")] = 0.95,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a sentence.")] = False,
+) -> None:
+    """The sampling efficiency gap of two counts files, wherever they came from."""
+    from benchmarks.statistics.counts import read_counts
+    from benchmarks.statistics.gap import sampling_efficiency_gap
+
+    result = sampling_efficiency_gap(read_counts(base), read_counts(trained), k, confidence, seed)
+    if as_json:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    print(
+        f"gap {100 * result.gap:.1f} points [{100 * result.low:.1f}, {100 * result.high:.1f}] = "
+        f"pass@{k} of the base {100 * result.base_pass_at_k:.1f} % - "
+        f"pass@1 of the trained model {100 * result.trained_pass_at_1:.1f} %, {result.n_problems} problems"
+    )

@@ -1,0 +1,56 @@
+"""The commands that exchange results with other tools: `import` and `export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import OutOption
+
+
+def import_(
+    format: Annotated[str, typer.Argument(help="What wrote the files: counts, lm-eval, lighteval or passk-paper.")],
+    files: Annotated[list[Path], typer.Argument(help="Of one model on one dataset.")],
+    suite: Annotated[str, typer.Option("--suite-name", help="What is imported under one name is compared.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="A name for the problems.")],
+    model: Annotated[str, typer.Option("--model", help="The model's name.")],
+    source: Annotated[str, typer.Option("--source", help="Where it was published: an address or a citation.")],
+    base: Annotated[Path | None, typer.Option("--base", help="Counts or record of the base, for the gap.")] = None,
+    as_base: Annotated[bool, typer.Option("--as-base", help="The model is the base of others.")] = False,
+    metric: Annotated[str | None, typer.Option("--metric", help="Which score, where there are several.")] = None,
+    filter: Annotated[str | None, typer.Option("--filter", help="Which filter's scores (lm-eval).")] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Of the gap; default: 256, or all samples.")] = None,
+    out: OutOption = Path("runs"),
+) -> None:
+    """Make a record of what another tool measured, labelled as imported (docs/import.md).
+
+    Writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
+    """
+    from benchmarks.cli.results import show
+    from benchmarks.importers import Choices
+    from benchmarks.runs.import_run import Import
+
+    choices = Choices(metric, filter)
+    run = Import(format, tuple(files), suite, dataset, model, source, out, choices, base, as_base, k)
+    record = run.run()
+    found = record.evaluations[dataset]
+    shown = ", ".join(f"pass@{k} {100 * found.pass_at_k[k]:.1f} %" for k in (1, max(found.pass_at_k)))
+    print(f"{dataset}: {found.n_problems} problems, {found.completions} completions, {shown}")
+    show([record], out / suite, run.folder)
+
+
+def export(
+    runs: Annotated[Path, typer.Argument(help="Of all runs, a suite's runs, or a cell.")],
+    to: Annotated[Path, typer.Option("--to", help="A .csv or .parquet file.")],
+    level: Annotated[str, typer.Option("--level", help="A row for each of: cells, problems or completions.")] = "cells",
+) -> None:
+    """Write all records under RUNS as one table."""
+    from leaderboards.export import export as write
+
+    done = write(runs, to, level)
+    for reason in done.left_out:
+        print(f"not exported: {reason}", file=sys.stderr)
+    print(f"{to} has {done.rows} rows")

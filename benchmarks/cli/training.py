@@ -1,0 +1,97 @@
+"""The commands that train: `bench` for one cell, `grid` for many, and the process that torchrun starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.cli.options import (
+    ChangesOption,
+    EngineOption,
+    ModelOption,
+    OutOption,
+    ProcessesOption,
+    QuietOption,
+    SeedOption,
+    SuiteOption,
+    WorkersOption,
+    load_suite,
+)
+from benchmarks.errors import Failure
+
+
+def bench(
+    algo: Annotated[str, typer.Option("--algo", help="The algorithm, or `base` (rlvr-gap list).")],
+    suite: SuiteOption = "countdown",
+    seed: SeedOption = 0,
+    model: ModelOption = "",
+    engine: EngineOption = "auto",
+    out: OutOption = Path("runs"),
+    workers: WorkersOption = None,
+    processes: ProcessesOption = 1,
+    changes: ChangesOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train one algorithm, evaluate it and the base, print the sampling efficiency gap.
+
+    Finished parts are kept: interrupt it at any moment, and the same command goes on. Writes
+    OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
+    """
+    from benchmarks.cli.results import show
+    from benchmarks.progress import Progress
+    from benchmarks.runs.cell_run import CellRun
+    from benchmarks.runs.run_folder import Place
+
+    with Progress(quiet) as progress:
+        place = Place(out, engine, workers, processes, progress)
+        cell = CellRun(load_suite(suite, model, changes), algo, seed, place)
+        record = cell.run()
+    show([record], out / cell.suite.name, cell.folder)
+
+
+def grid(
+    suite: SuiteOption = "countdown",
+    algos: Annotated[str, typer.Option("--algos", help="Names, separated by spaces; default: all.")] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
+    launcher: Annotated[str, typer.Option("--launcher", help="local: a process a cell; inprocess: one.")] = "local",
+    model: ModelOption = "",
+    engine: EngineOption = "auto",
+    out: OutOption = Path("runs"),
+    workers: WorkersOption = None,
+    changes: ChangesOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Run the base and every (algorithm, seed), one after another; finished cells are skipped.
+
+    A failing cell is listed and the others go on; the exit code is then 1.
+    """
+    from benchmarks.cli.results import show
+    from benchmarks.runs.grid import plan, run_grid
+
+    loaded = load_suite(suite, model, changes)
+    cells = plan(loaded, algos.split(), seeds.split())
+    options = ["--suite", suite, "--engine", engine, "--out", str(out), *(["--model", model] if model else [])]
+    options += [*(["--quiet"] if quiet else []), *(["--workers", str(workers)] if workers else [])]
+    options += [part for change in changes or [] for part in ("--set", change)]
+    records, failed = run_grid(loaded, cells, launcher, out, options)
+    if records:
+        show(records, out / loaded.name, out / loaded.name)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    if failed:
+        raise Failure(f"{len(failed)} of {len(cells)} cells failed.")
+
+
+def train_cell(folder: Path) -> None:
+    """One of several training processes of a cell that `bench` has begun; torchrun starts it."""
+    from benchmarks.progress import Progress
+    from benchmarks.runs.cell_run import CellRun
+    from benchmarks.runs.run_folder import Place
+
+    with Progress(quiet=os.environ.get("RANK", "0") != "0") as progress:
+        place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
+        CellRun.of_folder(folder, place).training.train()

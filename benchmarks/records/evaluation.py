@@ -1,0 +1,171 @@
+"""The part of a record about one model on one dataset, strictly checked.
+
+Shares and probabilities are fractions, not per cent. Every model forbids keys that it does not know, except
+`SamplingRecord`, which keeps what engines add.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, computed_field, model_validator
+
+from benchmarks.settings import Count, K, Share, Strict, require
+
+MAX_ERROR_SHARE = 0.01
+"""An evaluation with a larger share of ERROR verdicts than this is invalid."""
+
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+class FileRef(Strict):
+    """A file of the run, so that a record proves which one it was made from."""
+
+    path: str
+    """Relative to the folder of the record."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class DesignRecord(Strict):
+    """The sampling design, fixed beforehand: see `passk.Design`."""
+
+    rounds: Annotated[tuple[K, ...], Field(min_length=1)]
+    """Checkpoints: samples per problem, ascending. One entry: a fixed number."""
+    stop_after: K | None
+    """A problem stops at the first checkpoint with at least this many correct; null: the design is fixed."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(list(self.rounds) == sorted(set(self.rounds)), f"rounds must ascend, got {list(self.rounds)}")
+        require(
+            self.stop_after is not None or len(self.rounds) == 1,
+            "stop_after may be null only where rounds has one entry",
+        )
+        return self
+
+
+class SamplingRecord(Strict):
+    """How completions were drawn; null where it is not known. An engine may add its own keys (seed, stop, min_p)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, JsonValue]
+
+    temperature: FiniteFloat | None
+    top_p: FiniteFloat | None
+    top_k: int | None
+    max_new_tokens: Count | None
+
+
+class Verdicts(Strict):
+    """How many completions got each verdict; the sum is all completions."""
+
+    correct: Count
+    wrong: Count
+    """Everything not correct, in an imported record whose source does not say more."""
+    truncated: Count
+    error: Count
+
+    @property
+    def total(self) -> int:
+        """All completions."""
+        return self.correct + self.wrong + self.truncated + self.error
+
+
+class StandardError(Strict):
+    """The two standard errors of a dataset's mean pass@k."""
+
+    total: FiniteFloat | None
+    """Over problems and samples: sd of the per-problem estimates / sqrt(N). Null for one problem."""
+    sampling: FiniteFloat | None
+    """Given the problems, over samples alone: what more samples would take away."""
+
+
+class Chains(Strict):
+    """Chains of thought checked step by step, where the task can."""
+
+    checked: Count
+    """Completions whose chain could be judged."""
+    sound: Count
+    """... and holds."""
+    correct_checked: Count
+    """Completions with a correct answer whose chain could be judged."""
+    correct_sound: Count
+    """... and holds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        require(
+            self.correct_sound <= min(self.sound, self.correct_checked),
+            "correct_sound exceeds sound or correct_checked",
+        )
+        require(max(self.sound, self.correct_checked) <= self.checked, "sound or correct_checked exceeds checked")
+        return self
+
+
+class Versions(Strict):
+    """The VERSION of what gave the problems and the verdicts; never mixed in one table. Null: made elsewhere."""
+
+    task: int | str | None
+    verifier: int | str | None
+
+
+class EvaluationRecord(Strict):
+    """One model on one dataset."""
+
+    design: DesignRecord
+    sampling: SamplingRecord
+    n_problems: Annotated[int, Field(strict=True, ge=1)]
+    problems_hash: str | None
+    """`content_hash` of the problems in their order; null where only counts are known."""
+    verdicts: Verdicts
+    pass_at_k: Annotated[dict[K, Share], Field(min_length=1)]
+    """Mean over all problems."""
+    standard_error: dict[K, StandardError]
+    """For the same k as `pass_at_k`."""
+    tokens: Count | None
+    """Sampled in the evaluation."""
+    completions: Count
+    """Sampled in the evaluation: the sum of the verdicts."""
+    seconds: Seconds | None
+    """Wall clock of sampling and verifying."""
+    chains: Chains | None = None
+    counts: FileRef
+    completions_file: FileRef | None = None
+    """The raw text, where it was kept."""
+    versions: Versions
+    engine: str | None
+    """What sampled, with its version: "vllm 0.11.0"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_derived(cls, data: Any) -> Any:
+        """`valid` and `error_share` are written for readers of the JSON, but derived anew on read: never trusted."""
+        return {k: v for k, v in data.items() if k not in ("valid", "error_share")} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        rounds, total = self.design.rounds, self.verdicts.total
+        require(total == self.completions, f"verdicts sum to {total}, but completions is {self.completions}")
+        low, high = self.n_problems * rounds[0], self.n_problems * rounds[-1]
+        require(
+            low <= total <= high,
+            f"{total} verdicts of {self.n_problems} problems under rounds {list(rounds)}: expected {low} to {high}",
+        )
+        require(max(self.pass_at_k) <= rounds[-1], f"pass_at_k has k={max(self.pass_at_k)}, above n={rounds[-1]}")
+        require(set(self.pass_at_k) == set(self.standard_error), "pass_at_k and standard_error have different k")
+        values = [self.pass_at_k[k] for k in sorted(self.pass_at_k)]
+        require(all(a <= b + 1e-9 for a, b in itertools.pairwise(values)), "pass_at_k falls as k grows")
+        return self
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def error_share(self) -> float:
+        """ERROR verdicts as a fraction of all."""
+        return self.verdicts.error / max(self.verdicts.total, 1)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def valid(self) -> bool:
+        """False above 1 % ERROR verdicts: the numbers then say as much about the verifier as about the model."""
+        return self.error_share <= MAX_ERROR_SHARE

@@ -1,0 +1,76 @@
+"""The folder of a run: what lies in it under which name, what it was asked for, and whether it is done.
+
+runs/<suite>/<run>/    spec.json first, then train/, eval/<dataset>/, and record.json last
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines import AUTO
+from benchmarks.errors import Failure
+from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
+from benchmarks.progress import Progress
+from benchmarks.records.schema import Record, read_record
+
+SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs go and what they run on: nothing here is part of the question."""
+
+    out: Path = Path("runs")
+    engine: str = AUTO
+    workers: int | None = None
+    processes: int = 1
+    """Training processes."""
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+
+
+def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
+    """The record of a finished cell, None where there is none. Of another spec, or damaged: Failure."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    record = read_record(path)
+    if spec_hash is not None and record.spec_hash != spec_hash:
+        raise Failure(f"{path} is of another spec than {folder / SPEC}: remove the folder, or choose another OUT.")
+    return record
+
+
+def write_spec(folder: Path, question: dict[str, Any]) -> None:
+    """Writes what the folder's run is asked for, with its hash."""
+    write_json_atomic(folder / SPEC, {"schema": 1, "hash": content_hash(question), "asked": question})
+
+
+def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
+    """Failure where the folder's spec.json asks for something else than `asked`: the first setting that differs."""
+    different = _differences(read_spec(folder), asked)
+    if different:
+        name, old, new = different[0]
+        more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+        raise Failure(
+            f"{folder} holds a run with {name} = {old!r}, asked is {new!r}{more}: choose another OUT, or remove it."
+        )
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """What the folder's spec.json asks for. Damaged: Failure."""
+    path = folder / SPEC
+    try:
+        return dict(loads_strict(read_text(path))["asked"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path} is damaged ({error}): expected a spec as written by this tool.") from error
+
+
+def _differences(found: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted name, found, asked) of every leaf that differs."""
+    if isinstance(found, dict) and isinstance(asked, dict):
+        keys = [*asked, *(key for key in found if key not in asked)]
+        return [
+            row for key in keys for row in _differences(found.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if found == asked else [(name, found, asked)]
