@@ -49,7 +49,7 @@ class Tally:
         self.cells: dict[tuple[str, int], RoundTally] = {}
 
     def add(self, table: pa.Table) -> None:
-        """The completions of a table (`completions.SCHEMA`)."""
+        """The completions of a table (`completions.COMPLETIONS_SCHEMA`)."""
         names = ("problem_id", "round", "verdict", "tokens", "chain")
         for problem_id, number, verdict, tokens, chain in zip(*(table[n].to_pylist() for n in names), strict=True):
             cell = self.cells.setdefault((problem_id, number), RoundTally())

@@ -61,7 +61,7 @@ def built(paths: object, out: Path) -> tuple[str, object]:
 
 def test_one_cell(suite: Path, tmp_path: Path):
     html, page = built(suite, tmp_path / "out" / "page.html")
-    assert (page, page.n_records, page.broken) == (tmp_path / "out" / "page.html", 2, ())
+    assert (page.path, page.n_records, page.broken) == (tmp_path / "out" / "page.html", 2, ())
     gap = json.loads((suite / "grpo-s0" / "record.json").read_text())["gap"]["test"]
     text = words(html)
     for value in (gap["gap"], gap["base_pass_at_1"], gap["trained_pass_at_1"], gap["base_pass_at_k"]):

@@ -186,7 +186,7 @@ def test_lm_eval_older_logs_do_not_list_metrics(tmp_path):
     "rows, words",
     [
         ([sample(0, 1.0, 8)], "problem '0' has 8 responses, but one score (exact_match)"),
-        ([sample(0, [1, 0], 3)], "problem '0' has 3 responses, but 2 scores"),
+        ([sample(0, [1, 0], 3)], "problem '0' has 3 completions, but 2 scores"),
         ([sample(0, [1, 0], 2), sample(1, [1], 1)], "problem '1' has 1 verdicts, but '0' has 2"),
         ([sample(0, 1), sample(0, 1)], "problem '0' comes twice"),
         ([sample(0, 0.25)], "problem '0': a score must be"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -362,40 +361,3 @@ def test_a_budget_ends_on_the_step_that_uses_it_up(tmp_path, algorithm, unit, am
     assert training.stopped_by == unit and training.steps == len(used)
     assert getattr(training, unit) + getattr(training.discarded, unit) == used[-1]
     assert lines(run.folder / "train")[-1]["update"] == 2 * training.steps, "on a generation boundary"
-
-
-# ------------------------------------------------------------------------------------------------ the grid
-
-
-def grid(monkeypatch, tmp_path: Path, launcher: str, algorithms: str) -> int:
-    suite = write(tmp_path, SCRIPTED | {"training.algorithms": {"rloo": {"nonsense": 1}}})
-    arguments = ["--suite", suite, "--out", tmp_path / "runs", "--launcher", launcher, "--algos", algorithms]
-    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", "--quiet", *map(str, arguments)])
-    return program._run()
-
-
-@pytest.mark.slow
-def test_a_failing_cell_is_listed_and_the_others_go_on(monkeypatch, capsys, tmp_path):
-    assert grid(monkeypatch, tmp_path, "inprocess", "rloo grpo") == 1
-    said = capsys.readouterr()
-    failed, last = said.err.splitlines()[-2:]
-    assert failed.startswith("failed: rloo-s0: ") and "no setting 'nonsense'" in failed
-    assert last == "rlvr-gap: 1 of 3 cells failed."
-    runs = tmp_path / "runs" / "micro"
-    assert {path.parent.name for path in runs.glob("*/record.json")} == {"base", "grpo-s0"}
-    assert (runs / "index.html").exists() and "grpo" in said.out
-
-    before = {name: snapshot(runs / name) for name in ("base", "grpo-s0")}
-    assert grid(monkeypatch, tmp_path, "inprocess", "rloo grpo") == 1
-    assert {name: snapshot(runs / name) for name in before} == before
-
-
-@pytest.mark.slow
-def test_cells_in_processes_of_their_own(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
-    assert grid(monkeypatch, tmp_path, "local", "rloo") == 1
-    runs = tmp_path / "runs" / "micro"
-    assert read_record(runs / "base" / "record.json").valid
-    failed = capsys.readouterr().err.splitlines()[-2]
-    assert f"failed: rloo-s0: exit code 2, {runs / 'rloo-s0.log'}: " in failed and "no setting 'nonsense'" in failed
-    assert os.linesep not in failed and (runs / "base.log").read_text().startswith("$ rlvr-gap bench --algo base")

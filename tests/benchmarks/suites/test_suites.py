@@ -86,6 +86,8 @@ def test_datasets():
     ):
         with pytest.raises(UsageError, match=words):
             suite.Dataset(**{"task": "countdown", "split": "test", **wrong}).load()
+    with pytest.raises(UsageError, match=r"unknown verifier 'maths'.*Did you mean 'math'"):
+        suite.Dataset(task="jsonl", split="test", settings={"path": "mine.jsonl", "verifier": "maths"}).make_task()
 
 
 def test_designs():

@@ -356,7 +356,6 @@ def test_mistakes_in_the_settings_of_an_own_file_are_named(tmp_path: Path) -> No
         ({"path": str(tmp_path / "mine.txt")}, "expected .jsonl or .parquet"),
         ({"path": str(path), "answer_column": "anwser"}, "Did you mean 'answer'"),
         ({"path": str(path), "id_column": "level"}, "holds '1' 4 times; problem ids must be unique"),
-        ({"path": str(path), "verifier": "maths"}, "Did you mean 'math'"),
         ({"path": str(path), "split": "tets"}, "Did you mean 'test'"),
     ]:
         with pytest.raises(UsageError, match=message):
