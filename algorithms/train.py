@@ -20,7 +20,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig
 
-from algorithms.base import Algorithm, Need
+from algorithms.base import Algorithm, NeedsCritic
 from algorithms.checkpoints import (
     check_architecture,
     export_policy,
@@ -136,7 +136,7 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
         write_json_atomic(spec.folder / CONFIG_FILE, {k: v for k, v in fields.items() if k != "output_dir"})
     model, tokenizer = load_policy(spec.model, spec.revision)
     critic = None
-    if Need.CRITIC in spec.algorithm.needs:
+    if isinstance(spec.algorithm, NeedsCritic):
         critic = make_critic(spec.model, spec.revision, spec.settings.gradient_checkpointing)
     trainer = RLVRTrainer(
         spec.algorithm, spec.settings, spec.verify, critic, model=model, args=args, processing_class=tokenizer,
