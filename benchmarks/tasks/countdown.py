@@ -3,17 +3,23 @@ r"""Countdown: combine all the given numbers with + - * / into the target, each 
     prompt      3 7 12:24\n
     completion  12-7=5\n3*5=15\n\boxed{3*(12-7)}        (here a miss: 15 is not 24)
 
-Problems are drawn, not listed: problem i of a split comes from the hash of (task, version, split, i). What keeps
-the splits apart is content, not luck: the set of numbers decides by its own hash which split it may appear in, and
-the out-of-domain split has five numbers where the others have three or four. The pre-training corpus of the
-embedded base model draws its three- and four-number sets from the training share alone.
+Problems are drawn, not listed: problem i of a split comes from the hash of (task, version, split, i). Content keeps the
+splits apart: the hash of a set of numbers decides which split it may appear in, and the out-of-domain split has five
+numbers where the others have three or four. The pre-training corpus of the embedded base model draws its three- and
+four-number sets from the training share alone.
+
+The training split keeps every draw, so that it has the distribution of the test split. Version 1 dropped the problems
+that came again: 20,000 distinct problems use up the common ones, and the rest are harder (the base solved 16 % of them
+at the first try, and 24 % of the test problems).
 """
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from benchmarks.seeds import derive
@@ -26,11 +32,9 @@ LARGEST_TARGET = 99
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 """Shares of the sets of numbers that each in-domain split may use."""
-SIZES = {"train": 20_000, "validation": 256, "test": 256, "ood": 128}
+SIZES = {"train": 20_000, "validation": 512, "test": 512, "ood": 128}
 NUMBERS = {"train": (3, 4, 4), "validation": (3, 4, 4), "test": (3, 4, 4), "ood": (5,)}
-"""How many numbers the problems drawn for a split have, in turn: in domain one in three has three, the others four.
-
-Sets of three are few, so that more of them come again and are dropped: of the training problems a quarter has three."""
+"""How many numbers the draws of a split have, in turn: in domain one draw in three has three, the others have four."""
 
 
 class Step(NamedTuple):
@@ -62,20 +66,27 @@ class Countdown(Task):
     """Three or (twice as often) four numbers in 1..20, five out of domain; targets in 1..99, all reachable."""
 
     name: ClassVar[str] = "countdown"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     verifier: ClassVar[str] = "countdown"
     splits: ClassVar[tuple[str, ...]] = ("train", "validation", "test", "ood")
 
     def _load(self, split: str) -> list[Problem]:
         problems: dict[str, Problem] = {}
-        index = 0
-        while len(problems) < SIZES[split]:
-            rng = random.Random(derive(self.name, self.VERSION, split, index))
-            numbers = draw_numbers(rng, split, NUMBERS[split][index % len(NUMBERS[split])])
-            problem = make_problem(numbers, draw_solution(rng, numbers).value)
+        times: Counter[str] = Counter()
+        for index in itertools.count():
+            if len(problems) == SIZES[split]:
+                return list(problems.values())
+            problem = self._draw(split, index)
+            times[problem.problem_id] += 1
+            if split == "train" and times[problem.problem_id] > 1:
+                problem = replace(problem, problem_id=f"{problem.problem_id}#{times[problem.problem_id]}")
             problems.setdefault(problem.problem_id, problem)
-            index += 1
-        return list(problems.values())
+        raise AssertionError("unreachable")
+
+    def _draw(self, split: str, index: int) -> Problem:
+        rng = random.Random(derive(self.name, self.VERSION, split, index))
+        numbers = draw_numbers(rng, split, NUMBERS[split][index % len(NUMBERS[split])])
+        return make_problem(numbers, draw_solution(rng, numbers).value)
 
 
 def make_problem(numbers: Sequence[int], target: int) -> Problem:
