@@ -48,7 +48,7 @@ RESULT_FILE = "result.json"
 _TIMES = ("step_time", "epoch")
 """Left out of the log: it is a function of the seed, wall clock is not."""
 
-Progress = Callable[[float, dict[str, float]], None]
+ReportProgress = Callable[[float, dict[str, float]], None]
 """(share of the budget used, the last step's metrics)."""
 
 
@@ -67,7 +67,7 @@ class TrainSpec:
     seed: int
     """32 bits."""
     revision: str | None = None
-    progress: Progress = field(default=lambda share, metrics: None)
+    progress: ReportProgress = field(default=lambda share, metrics: None)
     processes: int = 1
     """How many processes must be training together; another world size is refused."""
 
