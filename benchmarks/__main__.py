@@ -20,7 +20,7 @@ from benchmarks.errors import Failure, UsageError
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="How much of what a base model can reach do RLVR algorithms turn into first-try accuracy?",
+    help="Measure how much of what a base model can reach RLVR algorithms turn into first-try accuracy.",
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.command()(training.bench)

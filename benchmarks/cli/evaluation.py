@@ -13,16 +13,16 @@ from benchmarks.errors import UsageError
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model's folder or hub id; with --regrade a run's folder.")],
+    model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --regrade, the folder of a run.")],
     suite: SuiteOption = "countdown",
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Samples a problem at most.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Dataset, repeatable; default: all.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Largest number of samples per problem.")] = None,
     design: Annotated[str | None, typer.Option("--design", help="sequential or fixed; default: the suite's.")] = None,
-    name: Annotated[str, typer.Option("--name", help="Of the run's folder, OUT/SUITE/model-NAME.")] = "",
-    revision: Annotated[str | None, typer.Option("--revision", help="Of a hub model.")] = None,
-    regrade: Annotated[bool, typer.Option("--regrade", help="Judge the run's stored completions anew.")] = False,
+    name: Annotated[str, typer.Option("--name", help="Names the run's folder, OUT/SUITE/model-NAME.")] = "",
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub model.")] = None,
+    regrade: Annotated[bool, typer.Option("--regrade", help="Grade the stored completions of a run again.")] = False,
     sampled: Annotated[
-        str | None, typer.Option("--model", help="Where a re-grade asks for more samples; default: the run's own.")
+        str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
     ] = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
@@ -45,7 +45,7 @@ def evaluate(
         _regrade(Path(model), dataset or [], sampled, workers, quiet)
         return
     if sampled:
-        raise UsageError("--model goes with --regrade: the model to evaluate is the argument itself.")
+        raise UsageError("--model is only for --regrade: give the model to evaluate as the argument.")
     asked = with_design(load_suite(suite, ""), n, design)
     with Progress(quiet) as progress:
         place = Place(out, engine, workers, progress=progress)
@@ -67,18 +67,18 @@ def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int 
         drawn = f", {found.result.sampled} more drawn" if found.result and found.result.sampled else ""
         print(f"{name}: {found.changed} verdicts changed{drawn}")
     if done.stale:
-        print("The gaps of these runs are from the old verdicts; evaluate RUN --regrade makes each of them anew:")
+        print("The gaps of these runs come from the old verdicts; renew each of them with evaluate RUN --regrade:")
         print("\n".join(f"    {path}" for path in done.stale))
     show([done.record], folder.parent, folder)
 
 
 def gap(
-    base: Annotated[Path, typer.Option("--base", help="counts.jsonl of the base.")],
-    trained: Annotated[Path, typer.Option("--trained", help="counts.jsonl of the trained model.")],
+    base: Annotated[Path, typer.Option("--base", help="The counts.jsonl of the base.")],
+    trained: Annotated[Path, typer.Option("--trained", help="The counts.jsonl of the trained model.")],
     k: Annotated[int, typer.Option("--k", help="The k of pass@k(base) - pass@1(trained).")] = 256,
-    confidence: Annotated[float, typer.Option("--confidence", help="Of the interval.")] = 0.95,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a sentence.")] = False,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence level of the interval.")] = 0.95,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
     """The sampling efficiency gap of two counts files, wherever they came from."""
     from benchmarks.statistics.counts import read_counts

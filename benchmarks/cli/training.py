@@ -25,7 +25,7 @@ from benchmarks.errors import Failure
 
 
 def bench(
-    algo: Annotated[str, typer.Option("--algo", help="The algorithm, or `base` (rlvr-gap list).")],
+    algo: Annotated[str, typer.Option("--algo", help="Name of the algorithm (see rlvr-gap list), or `base`.")],
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
     model: ModelOption = "",
@@ -55,9 +55,9 @@ def bench(
 
 def grid(
     suite: SuiteOption = "countdown",
-    algos: Annotated[str, typer.Option("--algos", help="Names, separated by spaces; default: all.")] = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
-    launcher: Annotated[str, typer.Option("--launcher", help="local: a process a cell; inprocess: one.")] = "local",
+    algos: Annotated[str, typer.Option("--algos", help="Algorithms, separated by spaces; default: all.")] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by spaces.")] = "0",
+    launcher: Annotated[str, typer.Option("--launcher", help="local (a process per cell) or inprocess.")] = "local",
     model: ModelOption = "",
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),

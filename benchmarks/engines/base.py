@@ -91,7 +91,7 @@ def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:
 def check_lengths(prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int | None) -> None:
     """UsageError where a prompt is empty, or a prompt and its completion do not fit into the model's context."""
     if any(not ids for ids in prompts):
-        raise UsageError("a prompt is empty: the model needs at least one token to go on from.")
+        raise UsageError("a prompt is empty: the model needs at least one token to continue from.")
     longest = max(map(len, prompts), default=0)
     if context is not None and longest + max_new_tokens > context:
         raise UsageError(

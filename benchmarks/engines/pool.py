@@ -175,7 +175,7 @@ def _places(spec: EngineSpec, workers: int | None) -> list[dict[str, str]]:
     if not devices:
         return [{} for _ in range(workers or len(os.sched_getaffinity(0)))]
     if len(devices) < each:
-        raise UsageError(f"engine '{spec.name}' asks for {each} accelerators a worker: there are {len(devices)}.")
+        raise UsageError(f"engine '{spec.name}' needs {each} accelerators per worker, but there are {len(devices)}.")
     groups = [devices[i : i + each] for i in range(0, len(devices) - each + 1, each)]
     return [{_VISIBLE: ",".join(groups[i % len(groups)])} for i in range(workers or len(groups))]
 

@@ -377,5 +377,5 @@ def _out_of_memory(rows: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise Failure(
-            f"out of accelerator memory with {rows} rows at once: set the engine setting rows_at_once lower."
+            f"out of accelerator memory with {rows} rows at once: lower the engine setting rows_at_once."
         ) from error

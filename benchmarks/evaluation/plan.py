@@ -96,7 +96,7 @@ def claim(folder: Path, question: Question) -> None:
         return
     foreign = sorted(name for name in os.listdir(folder) if name[0] != ".") if folder.is_dir() else []
     if foreign:
-        raise Failure(f"{folder} holds {foreign[0]} but no {PLAN}: it was not made here. Choose another folder.")
+        raise Failure(f"{folder} holds {foreign[0]} but no {PLAN}: so it holds no evaluation: choose another folder.")
     write_question(folder, question)
 
 
@@ -126,7 +126,7 @@ def _refuse_difference(folder: Path, found: Question, asked: Question) -> None:
         more = f" (and {len(different) - 1} more differ)" if len(different) > 1 else ""
         hint = ", or re-grade it with --regrade" if different == ["verifier_version"] else ""
         raise Failure(
-            f"{folder} holds an evaluation with {name} = {old.get(name)!r}, asked is {new.get(name)!r}{more}: "
+            f"{folder} holds an evaluation with {name} = {old.get(name)!r}, but you asked for {new.get(name)!r}{more}: "
             f"choose another folder, remove this one{hint}."
         )
 

@@ -67,7 +67,7 @@ def regrade(
         result = None if pool is None else _sample(folder, new, problems, verifier, pool, progress)
         return Regrade(result, (), 0)
     if not (folder / COMPLETIONS).exists() or (not (folder / RESULT).exists() and (folder / SHARDS).exists()):
-        raise Failure(f"{folder} holds an evaluation that is not finished: go on with it first.")
+        raise Failure(f"{folder} holds an evaluation that is not finished: finish it first.")
     graded = _Graded(folder, new, problems, verifier)
     target = folder / f".{COMPLETIONS}.regraded"
     try:

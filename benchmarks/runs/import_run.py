@@ -66,9 +66,9 @@ class Import:
     def __post_init__(self) -> None:
         for what, name in (("--suite-name", self.suite), ("--dataset", self.dataset)):
             if not _NAME.fullmatch(name):
-                raise UsageError(f"{what} '{name}': expected letters, digits, '.', '_', '-', a letter or digit first.")
+                raise UsageError(f"{what} '{name}': expected letters, digits, '.', '_' and '-', not a sign first.")
         if not self.source.strip() or not self._slug:
-            raise UsageError("--source and --model must say something: they are what the record is known by.")
+            raise UsageError("--source and --model must name something: they identify the record.")
         if self.base and self.as_base:
             raise UsageError("--as-base is for the model that gaps are measured from: it has no --base.")
 

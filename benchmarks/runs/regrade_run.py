@@ -124,7 +124,7 @@ class RunFolder:
         path, at, revision = str(self.record.settings.get("model")).rpartition("@")
         if at:  # of the hub: a folder is known by its hash alone
             return path, revision
-        raise Failure(f"the new verdicts ask for more samples of {lacking} problems of '{dataset}': name the --model.")
+        raise Failure(f"the new verdicts need more samples of {lacking} problems of '{dataset}': choose a --model.")
 
     def _record(self, results: dict[str, DatasetResult], base: Record | None) -> Record:
         old, today = self.record, provenance(now(), now())

@@ -53,7 +53,8 @@ def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
         name, old, new = different[0]
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise Failure(
-            f"{folder} holds a run with {name} = {old!r}, asked is {new!r}{more}: choose another OUT, or remove it."
+            f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: "
+            "choose another OUT, or remove it."
         )
 
 
