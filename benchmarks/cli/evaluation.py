@@ -1,4 +1,4 @@
-"""The commands that measure a model: `evaluate`, and `gap` for counts that exist already."""
+"""The commands that measure a model: `evaluate`, and `gap` for counts that already exist."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def evaluate(
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate any model as the suite evaluates its own; with the gap, where OUT has the base's record.
+    """Evaluate any model in the same way as the suite's own models.
 
-    With --regrade MODEL is the folder of a finished run, OUT/SUITE/CELL: its stored completions are judged by today's
-    verifier, and its record is made anew. The base of a suite comes first, then the runs that are measured from it.
+    The result includes the gap if OUT holds the base's record. With --regrade, MODEL is the folder of a finished run,
+    OUT/SUITE/CELL: today's verifier grades its stored completions again, and the record is rewritten. Re-grade the base
+    of a suite first, and then the runs that are measured from it.
     """
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
@@ -55,7 +56,7 @@ def evaluate(
 
 
 def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:
-    """Judges a run's completions anew, and says what that changed."""
+    """Grades a run's completions again and prints what changed."""
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.regrade_run import RunFolder
@@ -80,7 +81,7 @@ def gap(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
-    """The sampling efficiency gap of two counts files, wherever they came from."""
+    """Compute the sampling efficiency gap of two counts files from any source."""
     from benchmarks.statistics.counts import read_counts
     from benchmarks.statistics.gap import sampling_efficiency_gap
 

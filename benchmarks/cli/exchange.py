@@ -25,9 +25,9 @@ def import_(
     k: Annotated[int | None, typer.Option("--k", min=1, help="The k of the gap; default: 256, or all samples.")] = None,
     out: OutOption = Path("runs"),
 ) -> None:
-    """Make a record of what another tool measured, labelled as imported (docs/import.md).
+    """Turn what another tool measured into a record that is labelled as imported (docs/import.md).
 
-    Writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
+    This writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
     """
     from benchmarks.cli.results import show
     from benchmarks.importers import Choices

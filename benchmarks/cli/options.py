@@ -26,7 +26,7 @@ ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:
-    """The suite called `name`, with another base model and with changed settings where they are given."""
+    """Returns the suite `name`, with another base model and changed settings if they are given."""
     from benchmarks.suites import schema as suite
 
     loaded = suite.with_changes(suite.load(name), changes or [])

@@ -1,4 +1,4 @@
-"""The command that publishes: `leaderboard` builds the page from all records."""
+"""The command `leaderboard`, which builds the page from all records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A fake for tests and benchmarks: no model, no torch; what it says is a function of (prompt, seed, index).
+"""A fake engine for tests and benchmarks. It has no model and no torch; prompt, seed and index decide what it says.
 
-Rows can be slowed down, made to crash, or made to kill their process, so that everything around an engine can be
-tested with it. Right answers to Countdown prompts are found by search, and given with a probability that is set.
+It can slow rows down, crash on them, or kill its process, so that everything around an engine can be tested. It finds
+right answers to Countdown prompts by search and gives them with a probability that can be set.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from benchmarks.settings import Sampling
 
 
 class ScriptedEngine(Engine):
-    r"""Answers Countdown prompts rightly with probability `p`, or with its own probability where `spread` is set.
+    r"""Answers Countdown prompts correctly with probability `p`, which varies by problem if `spread` is set.
 
-    `spread`: a problem's probability is then p * 2 * u, u uniform in 0..1 by the prompt's hash (0.5 in the mean).
-    `delay_s`: seconds a chunk takes. `crash_on`, `kill_on`: a prompt that raises, or kills the process.
+    With `spread`, a problem's probability is p * 2 * u, where the prompt's hash gives u, uniform in 0..1 (0.5 on
+    average). `delay_s` is the time that a chunk takes. A prompt in `crash_on` raises, and one in `kill_on` kills the
+    process.
     """
 
     name: ClassVar[str] = "scripted"
@@ -51,7 +52,7 @@ class ScriptedEngine(Engine):
 
     @classmethod
     def identify(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> ModelRef:
-        """The settings that decide what it says."""
+        """Returns an identity made of the settings that decide what the engine says."""
         return ModelRef(model_path, revision, content_hash([settings.get("p", 0.3), settings.get("spread", False)]))
 
     @property
@@ -60,7 +61,7 @@ class ScriptedEngine(Engine):
         return "scripted 1"
 
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """See `Engine.sample`. One character is one token."""
+        """Samples as `Engine.sample` does. One character is one token."""
         time.sleep(self.delay_s)
         return [
             [self._completion(prompt, place, index, chunk.seed, sampling.max_new_tokens) for index in range(chunk.n)]
@@ -80,7 +81,7 @@ class ScriptedEngine(Engine):
 
 @functools.lru_cache(maxsize=4096)
 def answer(prompt: str) -> str:
-    r"""A right completion of a Countdown prompt ("3 7 12:24\n"), without a chain; empty where there is none."""
+    r"""Returns a right completion of a Countdown prompt ("3 7 12:24\n") without a chain, or "" if there is none."""
     numbers, _, target = prompt.strip().partition(":")
     try:
         terms = [(int(number), number) for number in numbers.split()]
@@ -91,7 +92,7 @@ def answer(prompt: str) -> str:
 
 
 def _search(terms: list[tuple[int, str]], target: int) -> str | None:
-    """An expression over all terms whose value is the target, by whole numbers alone."""
+    """Returns an expression over all terms whose value is the target, using only whole numbers."""
     if len(terms) == 1:
         return terms[0][1] if terms[0][0] == target else None
     for i, j in itertools.permutations(range(len(terms)), 2):

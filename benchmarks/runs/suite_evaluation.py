@@ -1,4 +1,4 @@
-"""The evaluation of one model on the datasets of a suite, and its gap to the base."""
+"""Evaluates one model on the datasets of a suite and computes its gap to the base."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.suites.schema import Suite
 def evaluate_suite(
     suite: Suite, model: ModelRef, place: Place, folder: Path, seed: int, datasets: Sequence[str] = ()
 ) -> dict[str, DatasetResult]:
-    """Every dataset of the suite (or the named ones) in `folder`/eval/<dataset>: the same stage for every model."""
+    """Evaluates the named datasets, or all, into `folder`/eval/<dataset>, in the same way for every model."""
     asked = suite.evaluation
     results = {}
     with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
@@ -38,7 +38,7 @@ def evaluate_suite(
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:
-    """What evaluates here: the command's engine, or else the suite's, whose settings are for no other one."""
+    """Returns the engine of the command, or else the suite's, whose settings apply to no other engine."""
     asked = suite.engine
     name = resolve(place.engine if place.engine != AUTO else asked.name)
     settings = asked.settings if asked.name in (AUTO, name) else {}
@@ -47,9 +47,9 @@ def engine_of(suite: Suite, place: Place) -> EngineSettings:
 
 
 def gaps(base: Record, folder: Path, results: Mapping[str, DatasetResult], k: int) -> dict[str, Gap]:
-    """The gap on each dataset, from the base's counts as its record, in `folder`, has them.
+    """Returns the gap on each dataset, from the base's counts that its record in `folder` names.
 
-    Another version of task or verifier, or other problems, than the base's: Failure.
+    Raises Failure if the base has other problems, or another version of the task or the verifier.
     """
     found = {}
     for name, result in results.items():
@@ -64,7 +64,7 @@ def gaps(base: Record, folder: Path, results: Mapping[str, DatasetResult], k: in
 def check_versions(
     base: Record, folder: Path, dataset: str, task: int | str | None, verifier: int | str | None
 ) -> None:
-    """Failure where the base, in `folder`, is of another version of the task or the verifier: never mixed."""
+    """Raises Failure if the base in `folder` has another version of the task or verifier. Versions are never mixed."""
     there = base.evaluations[dataset].versions
     if there.task != task:
         raise Failure(
