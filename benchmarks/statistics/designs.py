@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 
 JudgedBy = Literal["answer", "sound"]
 """What counts as correct: the answer alone, or the answer under a chain of thought that is sound."""
+VERDICTS: tuple[JudgedBy, ...] = ("answer", "sound")
 
 ROUNDS = (64, 128, 256)
 STOP_AFTER = 4

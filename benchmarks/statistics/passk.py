@@ -76,6 +76,8 @@ def design_from_json(data: Mapping[str, Any]) -> Design:
         raise ValueError(f'design must be {{"rounds": [...], "stop_after": ...}} or {{"n": ...}}, got {dict(data)}')
     if data.get("stop_on", "answer") not in ("answer", "sound"):
         raise ValueError(f"stop_on must be answer or sound, got {stop_on!r}")
+    if stop_on == "sound" and stop_after is None:
+        raise ValueError("stop_on says what stops a problem: it needs stop_after")
     if stop_after is not None:
         return (StopOnSound if stop_on == "sound" else SequentialDesign)(tuple(rounds), stop_after)
     if len(rounds) != 1:

@@ -4,7 +4,7 @@ The answer is the text of the last `\boxed{...}` that is closed. It is CORRECT w
 the given numbers, each once, whose exact value is the target. The chain is sound when every line is one operation
 whose arithmetic holds, whose operands are at hand (given, or made by an earlier line, and not yet used), and when these
 operations are the very ones of the boxed expression. The two verdicts are independent: a right answer can stand
-under a wrong chain, and a sound chain can miss the target. Reward is the answer's.
+under a wrong chain, and a sound chain can miss the target. A suite says which of the two its training rewards.
 
 What this does not stop: a chain written after the fact, to fit an answer found by chance, is sound.
 """
