@@ -198,7 +198,7 @@ def _counts(entry: Entry, evaluation: EvaluationRecord) -> Counts:
         raise Failure(f"{path} is missing.")
     counts = read_evaluated(evaluation, entry.path.parent).sorted()
     ks = sorted(evaluation.pass_at_k)
-    for k, mean in zip(ks, counts.design.curve(counts.n_N, counts.c_N, ks).mean(axis=0), strict=True):
+    for k, mean in zip(ks, counts.curve(ks).mean(axis=0), strict=True):
         if abs(mean - evaluation.pass_at_k[k]) > _AGREES:
             raise Failure(f"{path} gives pass@{k} = {mean:.6f}, but the record says {evaluation.pass_at_k[k]:.6f}.")
     return counts
@@ -335,8 +335,8 @@ def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) ->
 
 
 def _scores(counts: Sequence[Counts], key: Key) -> Floats:
-    """Returns (S, N, 2): pass@1 and pass@k of every seed on every problem, ordered by problem id."""
-    return np.stack([side.design.curve(side.n_N, side.c_N, [1, key.k or 1]) for side in counts])
+    """(S, N, 2): pass@1 and pass@k of every seed on every problem, in the order of the problem ids."""
+    return np.stack([side.curve([1, key.k or 1]) for side in counts])
 
 
 def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:

@@ -27,7 +27,7 @@ from benchmarks.evaluation import completions
 from benchmarks.files import file_sha256
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
-from benchmarks.statistics.counts import NOT_CORRECT
+from benchmarks.statistics.counts import NOT_CORRECT, SOUND
 from leaderboards.build import Entry, load
 from leaderboards.summary import cell_name
 
@@ -90,13 +90,16 @@ def _problems(entries: Sequence[Entry], done: Exported) -> Iterator[pa.Table]:
 def _of_problems(entry: Entry, dataset: str) -> pa.Table:
     evaluation = entry.record.evaluations[dataset]
     counts = read_evaluated(evaluation, entry.path.parent)
-    verdicts = {name: counts.verdicts(name) for name in NOT_CORRECT}
+    verdicts = {name: counts.verdicts(name) for name in (SOUND, *NOT_CORRECT)}
+    ks = sorted(evaluation.pass_at_k)
+    sound = {f"sound_pass_at_{k}": counts.judged_by("sound").pass_at_k(k) for k in ks} if counts.has_sound else {}
     columns = {
         "problem_id": list(counts.problem_ids),
         "n": counts.n_N,
         "correct": counts.c_N,
         **{name: column for name, column in verdicts.items() if column is not None},
-        **{f"pass_at_{k}": counts.pass_at_k(k) for k in sorted(evaluation.pass_at_k)},
+        **{f"pass_at_{k}": counts.pass_at_k(k) for k in ks},
+        **sound,
     }
     return _named(pa.table(columns), [_names(entry.record, dataset)] * len(counts.problem_ids))
 
@@ -144,12 +147,13 @@ def _names(record: Record, dataset: str) -> dict[str, Any]:
 
 def _numbers(record: Record, dataset: str) -> dict[str, Any]:
     data = record.to_json()
-    gap = dict((data["gap"] or {}).get(dataset) or {})
+    gap, sound_gap = (dict((data[name] or {}).get(dataset) or {}) for name in ("gap", "sound_gap"))
     return {
         "base_model": record.cell.base_model,
         "base_hash": record.cell.base_hash,
         **_flat(data["evaluations"][dataset]),
         **({"gap": gap.pop("gap"), **_flat(gap, "gap")} if gap else {}),
+        **({"sound_gap": sound_gap.pop("gap"), **_flat(sound_gap, "sound_gap")} if sound_gap else {}),
         **_flat(data["training"] or {}, "training"),
         **_flat(data["provenance"], "provenance"),
         **_flat(data["imported"] or {}, "imported"),

@@ -93,7 +93,7 @@ def make_line(name: str, counts: Sequence[Counts], colour: int | None = None, co
         one = curve(counts[0], ks, confidence)
         return Line(name, ks, one.mean_K, one.low_K, one.high_K, colour)
     ordered = [side.sorted() for side in counts]
-    scores_SNK = np.stack([side.design.curve(side.n_N, side.c_N, ks) for side in ordered])
+    scores_SNK = np.stack([side.curve(ks) for side in ordered])
     low_K, high_K = compare.band(scores_SNK, confidence)
     return Line(name, ks, scores_SNK.mean(axis=(0, 1)), low_K, high_K, colour)
 

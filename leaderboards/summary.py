@@ -279,11 +279,23 @@ def _cell_table(record: Record, datasets: Sequence[str]) -> Table:
     result.add_row("problems", *(number(gap.n_problems) for gap in gaps))
     if any(evaluation.chains for evaluation in evaluations):
         result.add_row("sound chains of correct", *(chains(evaluation) for evaluation in evaluations))
+    if record.sound_gap:
+        _add_sound(result, k, [record.sound_gap.get(dataset) for dataset in datasets])
     result.add_row("generated tokens, training", *(short(training_tokens(record)) for _ in datasets))
     result.add_row("generated tokens, evaluation", *(short(evaluation.tokens) for evaluation in evaluations))
     if any(not evaluation.valid for evaluation in evaluations):
         result.add_row("invalid", *(Text(invalid(evaluation) or "") for evaluation in evaluations))
     return result
+
+
+def _add_sound(table: Table, k: str, gaps: Sequence[Gap | None]) -> None:
+    """The rows of the same quantities where only an answer under a sound chain is correct."""
+    table.add_section()
+    table.add_row("answers under a sound chain")
+    for name, show in _quantities(k):
+        if name not in ("k", "crossing k", "k-equivalent", "gained / lost"):
+            table.add_row(f"  {name}", *(Text(NONE if gap is None else show(gap)) for gap in gaps))
+    table.add_section()
 
 
 def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:

@@ -69,7 +69,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
     "runs": {
-        *("errors", "files", "progress", "seeds", "tasks", "verifiers", "statistics", "records", "algorithms"),
+        *("errors", "files", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
         *("engines", "launchers", "importers", "suites", "evaluation"),
     },
     "perf": {

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import EngineOption, OutOption, QuietOption, SuiteOption, WorkersOption, load_suite
-from benchmarks.errors import UsageError
+from benchmarks.errors import UsageError, unknown
 
 
 def evaluate(
@@ -77,15 +77,32 @@ def gap(
     base: Annotated[Path, typer.Option("--base", help="The counts.jsonl of the base.")],
     trained: Annotated[Path, typer.Option("--trained", help="The counts.jsonl of the trained model.")],
     k: Annotated[int, typer.Option("--k", help="The k of pass@k(base) - pass@1(trained).")] = 256,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence level of the interval.")] = 0.95,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
+    confidence: Annotated[float, typer.Option("--confidence", help="Of the interval.")] = 0.95,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    verdict: Annotated[
+        str, typer.Option("--verdict", help="What is correct: answer, or answer with a sound chain (sound).")
+    ] = "answer",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a sentence.")] = False,
 ) -> None:
-    """Compute the sampling efficiency gap of two counts files from any source."""
-    from benchmarks.statistics.counts import read_counts
+    """The sampling efficiency gap of two counts files, wherever they came from.
+
+    `--verdict sound` needs files that count sound answers, under a design that did not stop on answers alone.
+    """
+    from benchmarks.statistics.counts import Counts, read_counts
+    from benchmarks.statistics.designs import VERDICTS
     from benchmarks.statistics.gap import sampling_efficiency_gap
 
-    result = sampling_efficiency_gap(read_counts(base), read_counts(trained), k, confidence, seed)
+    judge = next((known for known in VERDICTS if known == verdict), None)
+    if judge is None:
+        raise unknown("verdict", verdict, VERDICTS)
+
+    def read(path: Path) -> Counts:
+        try:
+            return read_counts(path).judged_by(judge)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    result = sampling_efficiency_gap(read(base), read(trained), k, confidence, seed)
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
         return

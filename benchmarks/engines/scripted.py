@@ -26,9 +26,9 @@ from benchmarks.settings import Sampling
 class ScriptedEngine(Engine):
     r"""Answers Countdown prompts correctly with probability `p`, which varies by problem if `spread` is set.
 
-    With `spread`, a problem's probability is p * 2 * u, where the prompt's hash gives u, uniform in 0..1 (0.5 on
-    average). `delay_s` is the time that a chunk takes. A prompt in `crash_on` raises, and one in `kill_on` kills the
-    process.
+    `sound`: the share of right answers that are given under a chain of thought that holds; the others have none.
+    `spread`: a problem's probability is then p * 2 * u, u uniform in 0..1 by the prompt's hash (0.5 in the mean).
+    `delay_s`: seconds a chunk takes. `crash_on`, `kill_on`: a prompt that raises, or kills the process.
     """
 
     name: ClassVar[str] = "scripted"
@@ -41,19 +41,22 @@ class ScriptedEngine(Engine):
         *,
         p: float = 0.3,
         spread: bool = False,
+        sound: float = 0.0,
         delay_s: float = 0.0,
         crash_on: str | None = None,
         kill_on: str | None = None,
     ) -> None:
-        if not 0 <= p <= 1:
-            raise UsageError(f"p must be in 0..1, got {p}.")
-        self.p, self.spread, self.delay_s = p, spread, delay_s
+        for name, value in (("p", p), ("sound", sound)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name} must be in 0..1, got {value}.")
+        self.p, self.spread, self.sound, self.delay_s = p, spread, sound, delay_s
         self.crash_on, self.kill_on = crash_on, kill_on
 
     @classmethod
     def identify(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> ModelRef:
-        """Returns an identity made of the settings that decide what the engine says."""
-        return ModelRef(model_path, revision, content_hash([settings.get("p", 0.3), settings.get("spread", False)]))
+        """The settings that decide what it says."""
+        decisive = [settings.get("p", 0.3), settings.get("spread", False), settings.get("sound", 0.0)]
+        return ModelRef(model_path, revision, content_hash(decisive))
 
     @property
     def description(self) -> str:
@@ -75,26 +78,32 @@ class ScriptedEngine(Engine):
             os.kill(os.getpid(), signal.SIGKILL)
         rng = random.Random(derive("scripted", prompt, place, seed, index))
         p = self.p * (2 * random.Random(derive("scripted", prompt)).random() if self.spread else 1)
-        text = answer(prompt) if rng.random() < p else f"{rng.random()}\n\\boxed{{{rng.randrange(1000)}}}"
+        if rng.random() < p:
+            text = answer(prompt, with_chain=rng.random() < self.sound)
+        else:
+            text = f"{rng.random()}\n\\boxed{{{rng.randrange(1000)}}}"
         return Completion(text[:limit], min(len(text) + 1, limit), len(text) < limit)
 
 
 @functools.lru_cache(maxsize=4096)
-def answer(prompt: str) -> str:
-    r"""Returns a right completion of a Countdown prompt ("3 7 12:24\n") without a chain, or "" if there is none."""
+def answer(prompt: str, with_chain: bool = False) -> str:
+    r"""A right completion of a Countdown prompt ("3 7 12:24\n"), with its chain or without; empty: there is none."""
     numbers, _, target = prompt.strip().partition(":")
     try:
         terms = [(int(number), number) for number in numbers.split()]
         found = _search(terms, int(target))
     except ValueError:
         return ""
-    return f"\\boxed{{{found}}}" if found else ""
+    if found is None:
+        return ""
+    expression, chain = found
+    return f"{chain if with_chain else ''}\\boxed{{{expression}}}"
 
 
-def _search(terms: list[tuple[int, str]], target: int) -> str | None:
-    """Returns an expression over all terms whose value is the target, using only whole numbers."""
+def _search(terms: list[tuple[int, str]], target: int) -> tuple[str, str] | None:
+    """An expression over all terms whose value is the target, by whole numbers alone, and the lines that lead to it."""
     if len(terms) == 1:
-        return terms[0][1] if terms[0][0] == target else None
+        return (terms[0][1], "") if terms[0][0] == target else None
     for i, j in itertools.permutations(range(len(terms)), 2):
         (a, left), (b, right) = terms[i], terms[j]
         rest = [term for place, term in enumerate(terms) if place not in (i, j)]
@@ -102,5 +111,5 @@ def _search(terms: list[tuple[int, str]], target: int) -> str | None:
         for value, operator in values:
             found = _search([*rest, (value, f"({left}{operator}{right})")], target)
             if found:
-                return found
+                return found[0], f"{a}{operator}{b}={value}\n{found[1]}"
     return None

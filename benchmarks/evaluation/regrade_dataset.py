@@ -42,7 +42,7 @@ class Regrade:
     lacking: tuple[str, ...]
     """The problems that need more samples under the new verdicts."""
     changed: int
-    """Completions whose verdict has changed."""
+    """Completions whose verdict is another now, or that of their chain."""
 
 
 def regrade(
@@ -93,7 +93,7 @@ class _Graded:
         self.question = question
         self.problems = {problem.problem_id: problem for problem in problems}
         self.verifier = verifier
-        self.tally = Tally(list(self.problems), design_from_json(question.design))
+        self.tally = Tally(list(self.problems), design_from_json(question.design), verifier.checks_chains)
         self.changed = 0
 
     def tables(self, advance: Callable[[float], None]) -> Iterator[pa.Table]:
@@ -107,7 +107,8 @@ class _Graded:
         problems = [self.problems[problem_id] for problem_id in table["problem_id"].to_pylist()]
         verdicts, chains = judge(self.verifier, problems, table["text"].to_pylist(), table["finished"].to_pylist())
         values = [verdict.value for verdict in verdicts]
-        self.changed += sum(new != old for new, old in zip(values, table["verdict"].to_pylist(), strict=True))
+        before = zip(table["verdict"].to_pylist(), table["chain"].to_pylist(), strict=True)
+        self.changed += sum(new != old for new, old in zip(zip(values, chains, strict=True), before, strict=True))
         for name, column in (("verdict", values), ("chain", chains)):
             index = COMPLETIONS_SCHEMA.get_field_index(name)
             field = COMPLETIONS_SCHEMA.field(index)

@@ -74,7 +74,7 @@ class DatasetResult:
         from benchmarks.records.evaluation import EvaluationRecord
 
         counts, question = self.counts, self.question
-        numbers = counts.dataset_pass_at_k(sorted(set(ks or powers_of_two(counts.design.max_k)))).to_json()
+        asked = sorted(set(ks or powers_of_two(counts.design.max_k)))
         verdicts = {name: int(sum(counts.extra[name])) for name in ("wrong", "truncated", "error")}
         files = {"counts": self.folder / COUNTS, "completions_file": self.folder / COMPLETIONS}
         hashes = {"counts": file_sha256(files["counts"]), "completions_file": self.completions_sha256}
@@ -85,7 +85,8 @@ class DatasetResult:
                 "n_problems": len(counts.problem_ids),
                 "problems_hash": question.problems,
                 "verdicts": {"correct": int(counts.c_N.sum()), **verdicts},
-                **numbers,
+                **counts.dataset_pass_at_k(asked).to_json(),
+                "sound": sound_evaluation(counts, asked),
                 "tokens": self.tokens,
                 "completions": int(counts.n_N.sum()),
                 "seconds": self.seconds,
@@ -98,6 +99,14 @@ class DatasetResult:
                 },
             }
         )
+
+
+def sound_evaluation(counts: Counts, ks: Sequence[int]) -> dict[str, Any] | None:
+    """For a record (`SoundRecord`): the same estimates by the sound verdict; None where it is not known."""
+    if not counts.has_sound:
+        return None
+    sound = counts.judged_by("sound")
+    return {"correct": int(sound.c_N.sum()), **sound.dataset_pass_at_k(ks).to_json()}
 
 
 def powers_of_two(largest: int) -> list[int]:
@@ -159,7 +168,7 @@ class Run:
         self.problems = {problem.problem_id: problem for problem in problems}
         if len(self.problems) < len(problems):
             raise UsageError(f"dataset '{question.dataset}': two problems have the same problem_id.")
-        self.tally = Tally(list(self.problems), design)
+        self.tally = Tally(list(self.problems), design, verifier.checks_chains)
         self.shards: list[Path] = []
         """The shards of this run, in the order of rounds and chunks."""
         self.seconds = 0.0

@@ -1,7 +1,7 @@
 """Counts the verdicts, tokens and chains of each problem and round while completions go by.
 
-The tally holds a few numbers per problem, whatever the number of completions. It applies the stopping rule of a
-sequential design from the verdicts alone, which is what makes a re-grade possible.
+Small (a few numbers a problem), whatever the number of completions. The stop of a sequential design is applied here,
+from the verdicts and the chains alone: that is what makes a re-grade possible.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class RoundTally:
         """The number of completions."""
         return sum(self.verdicts.values())
 
+    @property
+    def sound(self) -> int:
+        """Correct answers under a sound chain."""
+        return self.chains[3]
+
     def add(self, verdict: Verdict, tokens: int, chain: bool | None) -> None:
         """Adds one completion."""
         self.verdicts[verdict] += 1
@@ -43,9 +48,11 @@ class RoundTally:
 class Tally:
     """The counts of one dataset under one design."""
 
-    def __init__(self, problem_ids: Sequence[str], design: Design) -> None:
+    def __init__(self, problem_ids: Sequence[str], design: Design, checks_chains: bool = False) -> None:
         self.problem_ids = tuple(problem_ids)
         self.design = design
+        self.checks_chains = checks_chains
+        """Whether the verifier does: then sound answers are counted. One that it could not check is not sound."""
         self.cells: dict[tuple[str, int], RoundTally] = {}
 
     def add(self, table: pa.Table) -> None:
@@ -59,14 +66,18 @@ class Tally:
         """Returns the problem's rounds that count, and the round that is missing (None if the design stops there)."""
         used: list[RoundTally] = []
         while True:
-            n, c = sum(cell.n for cell in used), sum(cell.verdicts[Verdict.CORRECT] for cell in used)
-            target = self.design.next_round(n, c)
+            n, successes = sum(cell.n for cell in used), sum(self._successes(cell) for cell in used)
+            target = self.design.next_round(n, successes)
             if target is None:
                 return used, None
             cell = self.cells.get((problem_id, len(used)))
             if cell is None or n + cell.n < target:
                 return used, len(used)
             used.append(cell)
+
+    def _successes(self, cell: RoundTally) -> int:
+        """What the design stops on."""
+        return cell.sound if self.design.stop_on == "sound" else cell.verdicts[Verdict.CORRECT]
 
     def lacking(self) -> dict[int, list[str]]:
         """Maps each round to the problems that lack it, in the order of the dataset."""
@@ -78,13 +89,17 @@ class Tally:
         return dict(sorted(result.items()))
 
     def counts(self) -> Counts:
-        """Returns the counts, with wrong, truncated, error and tokens. ValueError while samples are missing."""
+        """The counts once nothing is lacking (else ValueError).
+
+        With the columns wrong, truncated, error, tokens, and sound where the verifier checks chains.
+        """
         used = [self.walk(problem_id)[0] for problem_id in self.problem_ids]
 
         def total(verdict: Verdict) -> list[int]:
             return [sum(cell.verdicts[verdict] for cell in cells) for cells in used]
 
-        extra = {v.value: total(v) for v in (Verdict.WRONG, Verdict.TRUNCATED, Verdict.ERROR)}
+        extra = {"sound": [sum(cell.sound for cell in cells) for cells in used]} if self.checks_chains else {}
+        extra |= {v.value: total(v) for v in (Verdict.WRONG, Verdict.TRUNCATED, Verdict.ERROR)}
         extra["tokens"] = [sum(cell.tokens for cell in cells) for cells in used]
         n = [sum(cell.n for cell in cells) for cells in used]
         return Counts(self.problem_ids, n, total(Verdict.CORRECT), self.design, extra)  # type: ignore[arg-type]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import verifiers
 from benchmarks.engines import resolve
 from benchmarks.engines.base import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec
@@ -61,8 +60,8 @@ class Setting:
 
     @property
     def sequential(self) -> Design:
-        """The suite's design."""
-        return self.suite.evaluation.design.make()
+        """The suite's design of a trained model."""
+        return self.suite.evaluation.design_of(base=False)
 
     @property
     def fixed(self) -> Design:
@@ -85,8 +84,7 @@ def setting(suite: str, problems: int, dataset: str | None = None, workers: int 
     found = source.load()[:problems]
     if problems < 1:
         raise UsageError(f"--problems {problems}: expected 1 or more.")
-    verifier = verifiers.get(source.make_task().verifier)
-    return Setting(loaded, name, found, verifier, workers or loaded.engine.workers)
+    return Setting(loaded, name, found, source.make_verifier(), workers or loaded.engine.workers)
 
 
 @contextlib.contextmanager

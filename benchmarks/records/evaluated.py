@@ -29,11 +29,19 @@ def disagreements(evaluation: EvaluationRecord, counts: Counts) -> dict[str, tup
     """Returns what the counts and the evaluation disagree on: name -> (of the counts, of the evaluation)."""
     pairs: dict[str, tuple[Any, Any]] = {
         "the number of problems": (len(counts.problem_ids), evaluation.n_problems),
-        "the design": (counts.design.to_json(), evaluation.design.model_dump(mode="json")),
+        "the design": (counts.design.to_json(), _design(evaluation)),
         "completions": (int(counts.n_N.sum()), evaluation.completions),
         "correct": (int(counts.c_N.sum()), evaluation.verdicts.correct),
     }
     for name in NOT_CORRECT:
         if (column := counts.verdicts(name)) is not None:
             pairs[name] = (int(column.sum()), getattr(evaluation.verdicts, name))
+    if evaluation.sound is not None:
+        pairs["sound"] = (int(counts.s_N.sum()) if counts.s_N is not None else None, evaluation.sound.correct)
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _design(evaluation: EvaluationRecord) -> dict[str, Any]:
+    """In the form that counts write: without `stop_on` where that is the answer, as in files of before the choice."""
+    design = evaluation.design.model_dump(mode="json")
+    return design if design["stop_on"] == "sound" else {k: v for k, v in design.items() if k != "stop_on"}

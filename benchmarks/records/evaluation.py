@@ -7,11 +7,13 @@ which keeps what engines add.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, computed_field, model_validator
 
 from benchmarks.settings import Count, K, Share, Strict, require
+from benchmarks.statistics.designs import JudgedBy
 
 MAX_ERROR_SHARE = 0.01
 """An evaluation with a larger share of ERROR verdicts than this is invalid."""
@@ -33,7 +35,9 @@ class DesignRecord(Strict):
     rounds: Annotated[tuple[K, ...], Field(min_length=1)]
     """Checkpoints in samples per problem, ascending. A single entry is a fixed number."""
     stop_after: K | None
-    """A problem stops at the first checkpoint with at least this many correct. Null means a fixed design."""
+    """A problem stops at the first checkpoint with at least this many correct; null: the design is fixed."""
+    stop_on: JudgedBy = "answer"
+    """Which correct ones: all correct answers, or those under a sound chain."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -103,6 +107,16 @@ class Chains(Strict):
         return self
 
 
+class SoundRecord(Strict):
+    """pass@k where only a correct answer under a sound chain counts, for the same k as the answer's."""
+
+    correct: Count
+    """Correct answers under a sound chain."""
+    pass_at_k: Annotated[dict[K, Share], Field(min_length=1)]
+    """Mean over all problems."""
+    standard_error: dict[K, StandardError]
+
+
 class Versions(Strict):
     """The VERSION of the task and of the verifier. One table never mixes them. Null means made elsewhere."""
 
@@ -122,7 +136,9 @@ class EvaluationRecord(Strict):
     pass_at_k: Annotated[dict[K, Share], Field(min_length=1)]
     """The mean over all problems."""
     standard_error: dict[K, StandardError]
-    """For the same values of k as `pass_at_k`."""
+    """For the same k as `pass_at_k`."""
+    sound: SoundRecord | None = None
+    """The same by the sound verdict; null where chains are not checked, or sampling stopped on correct answers."""
     tokens: Count | None
     """Tokens sampled in the evaluation."""
     completions: Count
@@ -154,9 +170,22 @@ class EvaluationRecord(Strict):
         )
         require(max(self.pass_at_k) <= rounds[-1], f"pass_at_k has k={max(self.pass_at_k)}, above n={rounds[-1]}")
         require(set(self.pass_at_k) == set(self.standard_error), "pass_at_k and standard_error have different k")
-        values = [self.pass_at_k[k] for k in sorted(self.pass_at_k)]
-        require(all(a <= b + 1e-9 for a, b in itertools.pairwise(values)), "pass_at_k falls as k grows")
+        _require_rising(self.pass_at_k, "pass_at_k")
+        if self.sound is not None:
+            self._check_sound(self.sound)
         return self
+
+    def _check_sound(self, sound: SoundRecord) -> None:
+        same = set(sound.pass_at_k) == set(sound.standard_error) == set(self.pass_at_k)
+        require(same, "sound.pass_at_k, sound.standard_error and pass_at_k have different k")
+        _require_rising(sound.pass_at_k, "sound.pass_at_k")
+        require(sound.correct <= self.verdicts.correct, "sound.correct exceeds the correct verdicts")
+        require(
+            self.chains is None or self.chains.correct_sound == sound.correct,
+            "sound.correct and chains.correct_sound differ",
+        )
+        above = [k for k in sound.pass_at_k if sound.pass_at_k[k] > self.pass_at_k[k] + 1e-9]
+        require(not above, f"sound.pass_at_k exceeds pass_at_k at k={above[:1]}")
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -169,3 +198,8 @@ class EvaluationRecord(Strict):
     def valid(self) -> bool:
         """False above 1 % ERROR verdicts: the numbers then say as much about the verifier as about the model."""
         return self.error_share <= MAX_ERROR_SHARE
+
+
+def _require_rising(pass_at_k: Mapping[int, float], name: str) -> None:
+    values = [pass_at_k[k] for k in sorted(pass_at_k)]
+    require(all(a <= b + 1e-9 for a, b in itertools.pairwise(values)), f"{name} falls as k grows")

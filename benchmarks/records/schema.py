@@ -116,6 +116,8 @@ class Record(Strict):
     """By dataset."""
     gap: dict[str, Gap] | None
     """By dataset; null for the base."""
+    sound_gap: dict[str, Gap] | None = None
+    """The same where only answers under a sound chain are correct: of the datasets on which both sides know it."""
     spec_hash: str | None = None
     """`content_hash` of the cell's spec.json. A record with another hash answers another question."""
     imported: Imported | None = None
@@ -125,10 +127,17 @@ class Record(Strict):
         is_base = self.cell.algorithm == BASE
         require(not (is_base and self.training), "the base has no training: expected null")
         require((self.gap is None) == is_base, "gap is null for the base and an object for every other cell")
-        for dataset, gap in (self.gap or {}).items():
-            require(dataset in self.evaluations, f"gap has '{dataset}', which was not evaluated")
-            require(gap.n_problems == self.evaluations[dataset].n_problems, f"n_problems of gap '{dataset}' differs")
+        require(not (is_base and self.sound_gap), "sound_gap is null for the base")
+        self._check_gaps("gap", self.gap or {})
+        self._check_gaps("sound_gap", self.sound_gap or {})
+        for dataset in self.sound_gap or {}:
+            require(self.evaluations[dataset].sound is not None, f"sound_gap has '{dataset}', whose sound is null")
         return self
+
+    def _check_gaps(self, key: str, gaps: dict[str, Gap]) -> None:
+        for dataset, gap in gaps.items():
+            require(dataset in self.evaluations, f"{key} has '{dataset}', which was not evaluated")
+            require(gap.n_problems == self.evaluations[dataset].n_problems, f"n_problems of {key} '{dataset}' differs")
 
     @property
     def valid(self) -> bool:

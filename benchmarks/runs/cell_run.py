@@ -6,15 +6,16 @@ the record back, and a call on an unfinished one continues it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from algorithms import ALGORITHMS
-from benchmarks import verifiers
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.engines.pool import EngineSpec
 from benchmarks.errors import UsageError, unknown
+from benchmarks.evaluation.stage import DatasetResult
 from benchmarks.files import content_hash
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
@@ -31,6 +32,8 @@ from benchmarks.runs.run_folder import (
 )
 from benchmarks.runs.suite_evaluation import check_versions, engine_of, evaluate_suite, gaps
 from benchmarks.seeds import derive
+from benchmarks.statistics.designs import JudgedBy
+from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import Suite, parse
 from benchmarks.tasks.prompts import CHAT
 
@@ -87,7 +90,7 @@ class CellRun:
         trained = None if base is None else self.training.run()
         model = base_model if trained is None else identify(str(trained.policy))
         seed = derive("evaluate", self.algorithm, self.seed)
-        results = evaluate_suite(self.suite, model, self.place, self.folder, seed)
+        results = evaluate_suite(self.suite, model, self.place, self.folder, seed, base=base is None)
         record = Record(
             suite=SuiteRef(name=self.suite.name, hash=self.suite.hash),
             cell=Cell(
@@ -98,18 +101,22 @@ class CellRun:
             provenance=provenance(started, now()),
             training=None if trained is None else training_record(trained),
             evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
-            gap=None if base is None else gaps(base, self.base.folder, results, self.suite.evaluation.k),
+            gap=None if base is None else self._gaps(base, results, "answer"),
+            sound_gap=None if base is None else self._gaps(base, results, "sound"),
             spec_hash=spec_hash,
         )  # fmt: skip
         write_record(self.folder / RECORD, record)
         return record
+
+    def _gaps(self, base: Record, results: Mapping[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
+        return gaps(base, self.base.folder, results, self.suite.evaluation.k, verdict)
 
     def _base_record(self) -> Record:
         """Returns the base's record. It reports damaged counts or other task or verifier versions before training."""
         base = self.base.run()
         for name, source in self.suite.evaluation.datasets.items():
             task = source.make_task()
-            check_versions(base, self.base.folder, name, task.VERSION, verifiers.get(task.verifier).VERSION)
+            check_versions(base, self.base.folder, name, task.VERSION, source.make_verifier().VERSION)
             read_evaluated(base.evaluations[name], self.base.folder)
         return base
 

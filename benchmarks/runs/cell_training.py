@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import verifiers
 from benchmarks.errors import Failure
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
@@ -67,11 +66,15 @@ class CellTraining:
 
         settings = self.suite.training
         problems = settings.dataset.load()
-        verifier = verifiers.get(settings.dataset.make_task().verifier)
+        verifier, with_chains = settings.dataset.make_verifier(), settings.reward == "sound"
 
         def verify(indices: Sequence[int], texts: Sequence[str], finished: Sequence[bool]) -> list[bool | None]:
-            verdicts, _ = judge(verifier, [problems[i] for i in indices], texts, finished, chains=False)
-            return [None if verdict == "error" else verdict == "correct" for verdict in verdicts]
+            asked = [problems[i] for i in indices]
+            verdicts, sound = judge(verifier, asked, texts, finished, chains=with_chains)
+            return [
+                None if verdict == "error" else verdict == "correct" and (chain is True or not with_chains)
+                for verdict, chain in zip(verdicts, sound, strict=True)
+            ]
 
         return TrainSpec(
             algorithm=self.make_algorithm(),

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import importers
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluation.stage import COUNTS, powers_of_two
+from benchmarks.evaluation.stage import COUNTS, powers_of_two, sound_evaluation
 from benchmarks.files import content_hash, file_sha256
 from benchmarks.importers import Choices
 from benchmarks.records.evaluated import read_evaluated
@@ -26,6 +26,7 @@ from benchmarks.records.schema import BASE, Cell, Imported, Provenance, Record, 
 from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.runs.run_folder import EVAL, RECORD
 from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
+from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 
 DEFAULT_K = 256
@@ -89,7 +90,7 @@ class Import:
         """
         counts = importers.get(self.format)(self.files, self.choices)
         base = None if self.base is None else read_base(self.base, self.dataset)
-        gap = None if base is None else sampling_efficiency_gap(base.counts, counts, self._k(base.counts, counts))
+        gaps = {} if base is None else {verdict: self._gap(base.counts, counts, verdict) for verdict in VERDICTS}
         cell = self._cell(base)
         before = self._before(cell, counts)
         path = self.folder / EVAL / self.dataset / COUNTS
@@ -103,7 +104,8 @@ class Import:
             ),
             training=None,
             evaluations={**(before.evaluations if before else {}), self.dataset: evaluation(counts, path, self.folder)},
-            gap=None if self.as_base else self._gaps(before, gap),
+            gap=None if self.as_base else self._all_gaps(before.gap if before else None, gaps.get("answer")),
+            sound_gap=None if self.as_base else self._all_gaps(before.sound_gap if before else None, gaps.get("sound")),
             imported=Imported(source=self.source, format=self.format),
         )
         write_record(self.folder / RECORD, record)
@@ -118,10 +120,15 @@ class Import:
         model, model_hash = (base.model, base.hash) if base else (NOT_KNOWN, None)
         return Cell(algorithm=EXTERNAL, seed=None, variant=self._slug, base_model=model, base_hash=model_hash)
 
-    def _gaps(self, before: Record | None, gap: Gap | None) -> dict[str, Gap]:
-        """Returns the gaps of datasets that were imported before, and this one's."""
-        known = (before.gap if before else None) or {}
-        return {**known, **({self.dataset: gap} if gap else {})}
+    def _gap(self, base: Counts, counts: Counts, verdict: JudgedBy) -> Gap | None:
+        """None by the sound verdict where it is not known of both."""
+        if verdict == "sound" and not (base.has_sound and counts.has_sound):
+            return None
+        return sampling_efficiency_gap(base.judged_by(verdict), counts.judged_by(verdict), self._k(base, counts))
+
+    def _all_gaps(self, before: dict[str, Gap] | None, gap: Gap | None) -> dict[str, Gap]:
+        """Those of datasets that were imported before, and this one's."""
+        return {**(before or {}), **({self.dataset: gap} if gap else {})}
 
     def _asked(self) -> dict[str, Any]:
         """Returns what was imported, by name and content and never by a folder of this machine."""
@@ -162,6 +169,7 @@ def read_base(path: Path, dataset: str) -> BaseCounts:
 def evaluation(counts: Counts, path: Path, folder: Path) -> EvaluationRecord:
     """Returns the record's part about the counts in the file, with null for everything that counts do not say."""
     total, correct = int(counts.n_N.sum()), int(counts.c_N.sum())
+    ks = powers_of_two(counts.design.max_k)
     known = {name: 0 if (c := counts.verdicts(name)) is None else int(c.sum()) for name in NOT_CORRECT}
     known["wrong"] = total - correct - known["truncated"] - known["error"]
     return EvaluationRecord.model_validate(
@@ -171,7 +179,8 @@ def evaluation(counts: Counts, path: Path, folder: Path) -> EvaluationRecord:
             "n_problems": len(counts.problem_ids),
             "problems_hash": None,
             "verdicts": {"correct": correct, **known},
-            **counts.dataset_pass_at_k(powers_of_two(counts.design.max_k)).to_json(),
+            **counts.dataset_pass_at_k(ks).to_json(),
+            "sound": sound_evaluation(counts, ks),
             "tokens": None,
             "completions": total,
             "seconds": None,

@@ -18,6 +18,8 @@ from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
 from benchmarks.runs.run_folder import RECORD, Place, read_done
 from benchmarks.runs.suite_evaluation import evaluate_suite, gaps
 from benchmarks.seeds import derive
+from benchmarks.statistics.designs import STOP_AFTER, JudgedBy
+from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import DesignSpec, Suite
 
 EXTERNAL = "external"
@@ -58,8 +60,9 @@ class ModelRun:
         )
         record = self._record(model, results, started)
         if before is not None:  # what other datasets gave stays
-            merged = {"evaluations": {**before.evaluations, **record.evaluations}}
-            record = record.model_copy(update={**merged, "gap": {**(before.gap or {}), **(record.gap or {})}})
+            names = ("evaluations", "gap", "sound_gap")
+            merged = {name: {**(getattr(before, name) or {}), **(getattr(record, name) or {})} for name in names}
+            record = record.model_copy(update=merged)
         write_record(self.folder / RECORD, record)
         return record
 
@@ -77,6 +80,10 @@ class ModelRun:
         base = read_done(self.place.out / self.suite.name / BASE)
         return base if base is not None and base.suite.hash == self.suite.hash else None
 
+    def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
+        folder = self.place.out / self.suite.name / BASE
+        return {} if base is None else gaps(base, folder, results, self.suite.evaluation.k, verdict)
+
     def _record(self, model: ModelRef, results: dict[str, DatasetResult], started: object) -> Record:
         base = self.base()
         return Record.model_validate(
@@ -90,15 +97,17 @@ class ModelRun:
                 "provenance": provenance(started, now()),  # type: ignore[arg-type]
                 "training": None,
                 "evaluations": {name: result.evaluation(self.folder) for name, result in results.items()},
-                "gap": {} if base is None else gaps(
-                    base, self.place.out / self.suite.name / BASE, results, self.suite.evaluation.k
-                ),
+                "gap": self._gaps(base, results, "answer"),
+                "sound_gap": self._gaps(base, results, "sound"),
             }
         )  # fmt: skip
 
 
 def with_design(suite: Suite, n: int | None, design: str | None) -> Suite:
-    """Returns the suite with another design: `sequential` in rounds of n/4, n/2 and n, or `fixed` with n samples."""
+    """The suite with another sampling design: `sequential` in rounds of n/4, n/2 and n, or `fixed` n.
+
+    A sequential one stops on what the suite's design stops on.
+    """
     if n is None and design is None:
         return suite
     largest = n or suite.evaluation.design.rounds[-1]
@@ -106,7 +115,9 @@ def with_design(suite: Suite, n: int | None, design: str | None) -> Suite:
     if kind not in ("fixed", "sequential"):
         raise unknown("design", kind, ["fixed", "sequential"])
     rounds: Sequence[int] = (largest,) if kind == "fixed" or largest < 8 else (largest // 4, largest // 2, largest)
-    spec = DesignSpec(rounds=tuple(rounds), stop_after=None if len(rounds) == 1 else 4)
+    stop = {} if len(rounds) == 1 else {"stop_after": STOP_AFTER, "stop_on": suite.evaluation.design.stop_on}
+    spec = DesignSpec.model_validate({"rounds": rounds, **stop})
     if suite.evaluation.k > largest:
         raise UsageError(f"--n {largest} is below the suite's k = {suite.evaluation.k}.")
-    return suite.model_copy(update={"evaluation": suite.evaluation.model_copy(update={"design": spec})})
+    evaluation = suite.evaluation.model_copy(update={"design": spec, "base_design": None})
+    return suite.model_copy(update={"evaluation": evaluation})

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import verifiers
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.plan import read_question
@@ -26,6 +25,8 @@ from benchmarks.records.schema import BASE, Record, read_record, write_record
 from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.runs.run_folder import EVAL, RECORD, TRAIN, Place, read_done
 from benchmarks.runs.suite_evaluation import check_versions, gaps
+from benchmarks.statistics.designs import VERDICTS, JudgedBy
+from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import Suite, parse
 
 
@@ -90,7 +91,7 @@ class RunFolder:
         return RunRegrade(record, graded, self._stale(record))
 
     def _verifier(self, name: str) -> Any:
-        return verifiers.get(self.suite.evaluation.datasets[name].make_task().verifier)
+        return self.suite.evaluation.datasets[name].make_verifier()
 
     def _check_base(self, base: Record, names: Sequence[str]) -> None:
         """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""
@@ -129,15 +130,20 @@ class RunFolder:
     def _record(self, results: dict[str, DatasetResult], base: Record | None) -> Record:
         old, today = self.record, provenance(now(), now())
         made = {"commit": today.commit, "dirty": today.dirty, "command": today.command}
-        found = gaps(base, self.folder.parent / BASE, results, self.suite.evaluation.k) if base else {}
+        found, sound = (self._gaps(base, results, verdict) for verdict in VERDICTS)
         return old.model_copy(
             update={
                 "evaluations": {**old.evaluations, **{n: r.evaluation(self.folder) for n, r in results.items()}},
                 "gap": None if old.gap is None else {**old.gap, **found},
+                "sound_gap": None if old.gap is None else {**(old.sound_gap or {}), **sound},
                 "settings": {**old.settings, "regraded": {**made, "versions": dict(today.versions)}},
                 "provenance": old.provenance.model_copy(update={"finished": today.finished}),
             }
         )
+
+    def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
+        folder = self.folder.parent / BASE
+        return gaps(base, folder, results, self.suite.evaluation.k, verdict) if base else {}
 
     def _stale(self, record: Record) -> tuple[Path, ...]:
         """Returns the other runs of the suite that have a gap, if this is a base whose results changed."""

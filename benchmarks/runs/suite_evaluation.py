@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import verifiers
 from benchmarks.engines import AUTO, resolve
 from benchmarks.engines.identity import ModelRef
 from benchmarks.engines.pool import open_pool
@@ -15,14 +14,25 @@ from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import EVAL, Place
+from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.suites.schema import Suite
 
 
 def evaluate_suite(
-    suite: Suite, model: ModelRef, place: Place, folder: Path, seed: int, datasets: Sequence[str] = ()
+    suite: Suite,
+    model: ModelRef,
+    place: Place,
+    folder: Path,
+    seed: int,
+    datasets: Sequence[str] = (),
+    *,
+    base: bool = False,
 ) -> dict[str, DatasetResult]:
-    """Evaluates the named datasets, or all, into `folder`/eval/<dataset>, in the same way for every model."""
+    """Every dataset of the suite (or the named ones) in `folder`/eval/<dataset>: the same stage for every model.
+
+    `base`: it is the suite's base, which may have a design of its own.
+    """
     asked = suite.evaluation
     results = {}
     with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
@@ -30,8 +40,8 @@ def evaluate_suite(
             source = asked.datasets[dataset]
             task = source.make_task()
             results[dataset] = evaluate_dataset(
-                pool, source.load(), verifiers.get(task.verifier), dataset=dataset, task_version=task.VERSION,
-                design=asked.design.make(), sampling=asked.sampling, prompt_template=suite.prompt_template,
+                pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.VERSION,
+                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
                 seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
             )  # fmt: skip
     return results
@@ -46,10 +56,13 @@ def engine_of(suite: Suite, place: Place) -> EngineSettings:
     return asked.model_copy(update={"name": name, "settings": settings, "workers": workers})
 
 
-def gaps(base: Record, folder: Path, results: Mapping[str, DatasetResult], k: int) -> dict[str, Gap]:
-    """Returns the gap on each dataset, from the base's counts that its record in `folder` names.
+def gaps(
+    base: Record, folder: Path, results: Mapping[str, DatasetResult], k: int, verdict: JudgedBy = "answer"
+) -> dict[str, Gap]:
+    """The gap on each dataset, from the base's counts as its record, in `folder`, has them.
 
-    Raises Failure if the base has other problems, or another version of the task or the verifier.
+    By the sound verdict, only the datasets on which it is known of both. Another version of task or verifier, or other
+    problems, than the base's: Failure.
     """
     found = {}
     for name, result in results.items():
@@ -57,7 +70,9 @@ def gaps(base: Record, folder: Path, results: Mapping[str, DatasetResult], k: in
         check_versions(base, folder, name, question.task_version, question.verifier_version)
         if base_evaluation.problems_hash != question.problems:
             raise Failure(f"the base was evaluated on other problems of '{name}': choose another OUT.")
-        found[name] = sampling_efficiency_gap(read_evaluated(base_evaluation, folder), result.counts, k)
+        base_counts, counts = read_evaluated(base_evaluation, folder), result.counts
+        if verdict == "answer" or (base_counts.has_sound and counts.has_sound):
+            found[name] = sampling_efficiency_gap(base_counts.judged_by(verdict), counts.judged_by(verdict), k)
     return found
 
 

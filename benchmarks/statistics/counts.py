@@ -3,6 +3,10 @@
     {"schema": 1, "design": {"rounds": [64, 128, 256], "stop_after": 4}}
     {"problem_id": "countdown-test-0", "n": 64, "correct": 9, "wrong": 55, "truncated": 0, "error": 0}
 
+A correct answer under a sound chain of thought is counted in the column `sound`, where the task can check chains; such
+counts can be judged by either (`Counts.judged_by`). `"stop_on": "sound"` in the design says that sampling stopped on
+sound answers; without it, sampling stopped on correct answers, and nothing can be said of pass@k by sound ones.
+
 The header line may be left out: then the design is fixed, and every n must be equal. A fixed design in a header is
 `{"rounds": [256], "stop_after": null}` or `{"n": 256}`. Reading is strict: a problem that lacks samples is an error,
 never dropped or padded. This is all that the statistics need, so counts that came from anywhere can be compared.
@@ -19,21 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.errors import Failure
+from benchmarks.errors import Failure, UsageError
 from benchmarks.files import loads_strict, read_text, write_text_atomic
-from benchmarks.statistics.passk import (
-    DatasetPassAtK,
-    Design,
-    FixedDesign,
-    Floats,
-    Ints,
-    dataset_pass_at_k,
-    design_from_json,
-)
+from benchmarks.statistics.designs import Design, FixedDesign, Floats, Ints, JudgedBy, SequentialDesign
+from benchmarks.statistics.passk import DatasetPassAtK, dataset_pass_at_k, design_from_json
+from benchmarks.statistics.sampling import sampling_error
+from benchmarks.statistics.stop_on_sound import StopOnSound
 
 SCHEMA = 1
 NOT_CORRECT = ("wrong", "truncated", "error")
 """The columns that, with `correct`, sum to n where all are there."""
+SOUND = "sound"
+"""The column of correct answers under a sound chain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +45,15 @@ class Counts:
     n_N: Ints
     """Samples drawn."""
     c_N: Ints
-    """Correct ones."""
+    """Correct ones, as `verdict` judges."""
     design: Design
     """Under which they were drawn."""
     extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """More columns of length N: `wrong`, `truncated`, `error` (whole numbers), tokens and others, as they came."""
+    """More columns of length N: `sound`, `wrong`, `truncated`, `error` (whole numbers), tokens and others, as given."""
     header: Mapping[str, Any] = field(default_factory=dict)
     """More keys of the header line."""
+    verdict: JudgedBy = "answer"
+    """What `c_N` counts; "sound" in a view that `judged_by` made."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "problem_ids", tuple(self.problem_ids))
@@ -62,7 +65,8 @@ class Counts:
             column.setflags(write=False)
             object.__setattr__(self, name, column)
         self._check_ids()
-        for row in zip(self.problem_ids, self.n_N.tolist(), self.c_N.tolist(), strict=True):
+        sound = [None] * len(self.problem_ids) if self.s_N is None else self.s_N.tolist()
+        for row in zip(self.problem_ids, self.n_N.tolist(), self.c_N.tolist(), sound, strict=True):
             _check_row(*row, self.design)
         self._check_verdicts()
 
@@ -88,19 +92,61 @@ class Counts:
         return cls(tuple(pairs), np.array(n), np.array([c for _, c in pairs.values()]), _fixed(list(pairs), n))
 
     def verdicts(self, name: str) -> Ints | None:
-        """(N,): the column `wrong`, `truncated` or `error`; None where the counts do not have it."""
+        """(N,): the column `sound`, `wrong`, `truncated` or `error`; None where the counts do not have it."""
         if name not in self.extra:
             return None
         rows = zip(self.problem_ids, self.extra[name], strict=True)
         return np.array([_whole(problem_id, name, value) for problem_id, value in rows], dtype=np.int64)
 
+    @property
+    def s_N(self) -> Ints | None:
+        """(N,): correct answers under a sound chain; None where the counts do not tell."""
+        return self.verdicts(SOUND)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether `judged_by("sound")` has an answer: sound chains were counted, and no sampling stopped before one."""
+        return self.s_N is not None and not isinstance(self.design, SequentialDesign)
+
+    def judged_by(self, verdict: JudgedBy) -> Counts:
+        """The counts with what `verdict` calls correct as `c_N`, under the design as it is for that verdict.
+
+        By "sound", a correct answer under a chain that is not sound counts as wrong. UsageError for "sound" where
+        sound chains were not counted, or where sampling stopped on correct answers: a problem may then have stopped
+        before its first sound sample, and pass@k by sound ones cannot be known.
+        """
+        if verdict == self.verdict:
+            return self
+        if self.verdict == "sound":
+            raise UsageError("these counts are judged by sound chains already: the answers alone are not in them.")
+        if self.s_N is None:
+            raise UsageError("these counts do not tell sound chains apart: they have no column 'sound'.")
+        if isinstance(self.design, SequentialDesign):
+            raise UsageError(
+                f"pass@k by sound chains is not known under {self.design}, which stopped on correct answers: "
+                'expected a fixed design, or one with "stop_on": "sound".'
+            )
+        design = self.design.sound if isinstance(self.design, StopOnSound) else self.design
+        extra = {name: column for name, column in self.extra.items() if name != SOUND}
+        if (wrong_N := self.verdicts("wrong")) is not None:
+            extra["wrong"] = (wrong_N + self.c_N - self.s_N).tolist()
+        return Counts(self.problem_ids, self.n_N, self.s_N, design, extra, self.header, "sound")
+
     def pass_at_k(self, k: int) -> Floats:
         """(N,): the design's estimate for each problem. k < 1 or above the design's samples: ValueError."""
-        return np.asarray(self.design.pass_at_k(self.n_N, self.c_N, k))
+        return np.asarray(self.design.pass_at_k(self.n_N, self.c_N, k, self.s_N))
+
+    def curve(self, ks: Sequence[int]) -> Floats:
+        """(N, K): `pass_at_k` of every problem at every k."""
+        return self.design.curve(self.n_N, self.c_N, ks, self.s_N)
 
     def dataset_pass_at_k(self, ks: Sequence[int]) -> DatasetPassAtK:
         """The mean over all problems with its standard errors: `passk.dataset_pass_at_k`."""
-        return dataset_pass_at_k(self.n_N, self.c_N, self.design, ks)
+        return dataset_pass_at_k(self.n_N, self.c_N, self.design, ks, self.s_N)
+
+    def sampling_error(self, ks: Sequence[int]) -> Floats:
+        """(K,): the standard error of the mean over new samples of the same problems: `sampling.sampling_error`."""
+        return sampling_error(self.n_N, self.c_N, self.design, ks, self.s_N)
 
     def sorted(self) -> Counts:
         """The same by problem id: what depends on the order (a bootstrap) then does not depend on that of the file."""
@@ -112,6 +158,7 @@ class Counts:
             self.design,
             {name: [column[i] for i in order] for name, column in self.extra.items()},
             self.header,
+            self.verdict,
         )
 
 
@@ -121,11 +168,16 @@ def _whole(problem_id: str, name: str, value: Any) -> int:
     return int(value)
 
 
-def _check_row(problem_id: str, n: int, c: int, design: Design) -> None:
+def _check_row(problem_id: str, n: int, c: int, s: int | None, design: Design) -> None:
     if c > n:
         raise ValueError(f"problem '{problem_id}': correct is {c}, above n = {n}")
-    if not design.reachable(n, c):
-        raise ValueError(f"problem '{problem_id}': {design} does not stop at n = {n} with {c} correct")
+    if s is not None and s > c:
+        raise ValueError(f"problem '{problem_id}': sound is {s}, above correct = {c}")
+    if s is None and design.stop_on == SOUND:
+        raise ValueError(f"problem '{problem_id}': 'sound' is missing, and {design} stops on it")
+    if not design.reachable(n, c, s):
+        sound = f", {s} of them sound" if design.stop_on == SOUND else ""
+        raise ValueError(f"problem '{problem_id}': {design} does not stop at n = {n} with {c} correct{sound}")
 
 
 def _fixed(problem_ids: Sequence[str], n: Sequence[int]) -> FixedDesign:
@@ -180,7 +232,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], first_line: int) -> dict[str, li
     if not rows:
         raise ValueError("there is no problem")
     names = dict.fromkeys(name for row in rows for name in row)
-    must = {"problem_id", "n", "correct"} | set(NOT_CORRECT) & set(names)
+    must = {"problem_id", "n", "correct"} | {SOUND, *NOT_CORRECT} & set(names)
     for number, row in enumerate(rows, start=first_line):
         if lacking := sorted(must - set(row)):
             raise ValueError(f"line {number}: '{lacking[0]}' is missing")

@@ -23,7 +23,7 @@ from pydantic import Field, FiniteFloat
 from benchmarks.errors import UsageError
 from benchmarks.settings import Count, K, Share, SignedShare, Strict
 from benchmarks.statistics.counts import Counts
-from benchmarks.statistics.passk import Design, Floats, sampling_error
+from benchmarks.statistics.designs import Floats
 
 DRAWS = 9999
 CURVE_DRAWS = 2000
@@ -194,7 +194,7 @@ def _mean(values_N: Floats) -> float:
 
 
 def _sampling_error(counts: Counts, k: int) -> float:
-    return float(sampling_error(counts.n_N, counts.c_N, counts.design, [k])[0])
+    return float(counts.sampling_error([k])[0])
 
 
 # ------------------------------------------------------------------------------------------------ intervals
@@ -252,7 +252,7 @@ def curve(counts: Counts, ks: Sequence[int], confidence: float = 0.95, seed: int
     k outside what the design reaches: ValueError.
     """
     counts = counts.sorted()
-    estimates_NK = counts.design.curve(counts.n_N, counts.c_N, ks)
+    estimates_NK = counts.curve(ks)
     n_problems = len(estimates_NK)
     weights_RN = np.random.default_rng(seed).multinomial(n_problems, np.full(n_problems, 1 / n_problems), CURVE_DRAWS)
     tail = (1 - confidence) / 2
@@ -266,7 +266,7 @@ def curve(counts: Counts, ks: Sequence[int], confidence: float = 0.95, seed: int
 def _curves(base: Counts, trained: Counts) -> dict[str, Any]:
     """`crossing` and `k_equivalent`, from the mean curves over all k that both designs reach."""
     ks = _all_k(min(base.design.max_k, trained.design.max_k))
-    base_K, trained_K = (side.design.curve(side.n_N, side.c_N, ks).mean(axis=0) for side in (base, trained))
+    base_K, trained_K = (side.curve(ks).mean(axis=0) for side in (base, trained))
     return {"crossing": crossing(ks, base_K, trained_K), "k_equivalent": k_equivalent(ks, base_K, trained_K[0])}
 
 
@@ -332,24 +332,6 @@ def _error_bounds(base: Counts, trained: Counts, k: int) -> ErrorBounds | None:
 
 def _if_right(counts: Counts, errors_N: Any, k: int) -> Floats:
     """(N,): the most that pass@k could be, had all ERROR verdicts been right."""
-    rows = zip(counts.n_N.tolist(), counts.c_N.tolist(), errors_N.tolist(), strict=True)
-    return np.array([_most(counts.design, n, c, errors, k) for n, c, errors in rows])
-
-
-def _most(design: Design, n: int, c: int, errors: int, k: int) -> float:
-    """The largest estimate over the states in which a problem with `errors` more correct ones could have stopped.
-
-    Under a sequential design it could have stopped at an earlier checkpoint, and the counts do not say at which
-    sample an error came. There it had fewer than `stop_after` correct, and at most all of the errors.
-    """
-    if not errors:
-        return float(design.pass_at_k(n, c, k))
-    most = 0.0
-    for checkpoint in (r for r in design.rounds if r <= n):
-        known = c if checkpoint == n or design.stop_after is None else min(c, design.stop_after - 1)
-        states = (
-            right for right in range(min(known + errors, checkpoint), -1, -1) if design.reachable(checkpoint, right)
-        )
-        right = next(states, None)
-        most = max(most, 0.0 if right is None else float(design.pass_at_k(checkpoint, right, k)))
-    return most
+    sound = [None] * len(counts.n_N) if counts.s_N is None else counts.s_N.tolist()
+    rows = zip(counts.n_N.tolist(), counts.c_N.tolist(), errors_N.tolist(), sound, strict=True)
+    return np.array([counts.design.if_right(n, c, errors, k, s) for n, c, errors, s in rows])

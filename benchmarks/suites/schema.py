@@ -15,16 +15,17 @@ import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from algorithms.settings import Settings
-from benchmarks import tasks
+from benchmarks import tasks, verifiers
 from benchmarks.engines import AUTO, ENGINES
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.settings import Positive, Sampling, Strict, explain
-from benchmarks.statistics.passk import Design, FixedDesign, SequentialDesign
+from benchmarks.statistics.designs import JudgedBy
+from benchmarks.statistics.passk import Design, design_from_json
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
-from benchmarks.verifiers import VERIFIERS
+from benchmarks.verifiers import VERIFIERS, Verifier
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
 """Matches a number that YAML 1.1 would read as text, such as 1e-4."""
@@ -55,6 +56,10 @@ class Dataset(Strict):
             raise unknown("verifier", task.verifier, VERIFIERS)
         return task
 
+    def make_verifier(self) -> Verifier:
+        """What judges its completions; the errors of `make_task`."""
+        return verifiers.get(self.make_task().verifier)
+
     def load(self) -> list[Problem]:
         """Returns the problems in order. Raises UsageError for an unknown task or split, or if there are too few."""
         found = self.make_task().load(self.split)
@@ -70,14 +75,14 @@ class DesignSpec(Strict):
 
     rounds: Annotated[tuple[Positive, ...], Field(min_length=1)]
     stop_after: Positive | None = None
+    stop_on: JudgedBy = "answer"
+    """What stops a problem: that many correct answers, or that many correct answers under a sound chain."""
 
     def make(self) -> Design:
-        """Returns the estimator's design. Raises UsageError if the rounds do not ascend."""
+        """The estimator's design. Rounds that do not ascend, or several without a stop: UsageError."""
         try:
-            if self.stop_after is None and len(self.rounds) == 1:
-                return FixedDesign(self.rounds[0])
-            return SequentialDesign(self.rounds, self.stop_after)  # type: ignore[arg-type]
-        except (ValueError, TypeError) as error:
+            return design_from_json(self.model_dump())
+        except ValueError as error:
             raise UsageError(f"design: {error}.") from error
 
 
@@ -87,20 +92,34 @@ class EvaluationSettings(Strict):
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     sampling: Sampling
     design: DesignSpec
+    base_design: DesignSpec | None = None
+    """The base's own design; null: it has that of the trained models."""
     k: Positive = 256
     """The k of the gap, pass@k(base) - pass@1(trained)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.k > self.design.rounds[-1]:
-            raise ValueError(f"k = {self.k} is above the design's n = {self.design.rounds[-1]}")
+        for name, design in self.designs.items():
+            if self.k > design.rounds[-1]:
+                raise ValueError(f"k = {self.k} is above the {name}'s n = {design.rounds[-1]}")
         return self
+
+    @property
+    def designs(self) -> dict[str, DesignSpec]:
+        """By the name of their key; both are asked for pass@k."""
+        return {"design": self.design} | ({"base_design": self.base_design} if self.base_design else {})
+
+    def design_of(self, base: bool) -> Design:
+        """How the base, or any other model, is sampled."""
+        return (self.base_design if base and self.base_design else self.design).make()
 
 
 class SuiteTraining(Settings):
-    """What every policy is trained on, and the settings that all algorithms share."""
+    """What every policy is trained on and rewarded for, and the settings common to all algorithms."""
 
     dataset: Dataset
+    reward: JudgedBy = "answer"
+    """What gets reward 1: a correct answer, or only a correct answer under a sound chain of thought."""
 
 
 class Suite(Strict):
@@ -177,7 +196,9 @@ def parse(data: Any, where: str = "suite") -> Suite:
     try:
         suite = Suite.model_validate(data)
         _check_names(suite)
-        suite.evaluation.design.make()
+        for design in suite.evaluation.designs.values():
+            design.make()
+        _check_chains(suite)
     except ValidationError as error:
         raise UsageError(f"{where}: {explain(Suite, error)}") from error
     except UsageError as error:
@@ -196,3 +217,20 @@ def _check_names(suite: Suite) -> None:
     for kind, name, names in asked:
         if name not in names:
             raise unknown(kind, name, names)
+
+
+def _check_chains(suite: Suite) -> None:
+    """UsageError where the suite asks for sound chains of a task whose verifier cannot check them."""
+    asked: list[tuple[str, Dataset]] = []
+    if suite.training.reward == "sound":
+        asked.append(("training.reward", suite.training.dataset))
+    for name, design in suite.evaluation.designs.items():
+        if design.stop_on == "sound":
+            asked += [(f"evaluation.{name}.stop_on", dataset) for dataset in suite.evaluation.datasets.values()]
+    for key, dataset in asked:
+        verifier = dataset.make_verifier()
+        if not verifier.checks_chains:
+            raise UsageError(
+                f"{key}: expected answer, got 'sound': verifier '{verifier.name}' of task '{dataset.task}' does not "
+                "check chains of thought."
+            )

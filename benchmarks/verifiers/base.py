@@ -40,6 +40,11 @@ class Verifier:
         flags = [True] * len(texts) if finished is None else finished
         return [self.verify(*row) for row in zip(problems, texts, flags, strict=True)]
 
+    @property
+    def checks_chains(self) -> bool:
+        """Whether it judges chains of thought at all: it has a `check_chain` of its own."""
+        return type(self).check_chain is not Verifier.check_chain
+
     def check_chain(self, problem: Problem, text: str) -> bool | None:
         """Tells whether each step of the chain of thought holds. None if the task cannot say."""
         return None

@@ -1,10 +1,10 @@
 r"""Judges Countdown completions: the boxed expression for the verdict, and the lines before it for the chain.
 
-The answer is the text of the last `\boxed{...}` that is closed. It is CORRECT if it is an expression over exactly the
-given numbers, each used once, whose exact value is the target. The chain is sound if every line is one operation whose
-arithmetic holds, its operands are available (given, or made by an earlier line, and not yet used), and these operations
-are the ones of the boxed expression. The two verdicts are independent: a right answer can stand under a wrong chain,
-and a sound chain can miss the target. The reward depends only on the answer.
+The answer is the text of the last `\boxed{...}` that is closed. It is CORRECT when it is an expression over exactly
+the given numbers, each once, whose exact value is the target. The chain is sound when every line is one operation
+whose arithmetic holds, whose operands are at hand (given, or made by an earlier line, and not yet used), and when these
+operations are the very ones of the boxed expression. The two verdicts are independent: a right answer can stand
+under a wrong chain, and a sound chain can miss the target. A suite says which of the two its training rewards.
 
 This does not stop a chain that is written afterwards to fit an answer found by chance: such a chain is sound.
 """

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.errors import Failure
+from benchmarks.errors import Failure, UsageError
 from benchmarks.statistics.counts import Counts, read_counts, write_counts
-from benchmarks.statistics.passk import FixedDesign, SequentialDesign
+from benchmarks.statistics.passk import Design, FixedDesign, SequentialDesign, StopOnSound
 
 
 def counts() -> Counts:
@@ -145,3 +145,73 @@ def test_sorted_moves_whole_rows():
     assert {i: row for i, *row in zip(found.problem_ids, found.n_N, found.c_N, found.extra["note"], strict=True)} == {
         problem_id: list(row) for problem_id, row in rows.items()
     }
+
+
+# ---------------------------------------------------------------------------------------------- sound chains
+
+
+def judged(design: Design, n: list[int], c: list[int], **columns: list[int]) -> Counts:
+    ids = tuple("abcdefgh"[: len(n)])
+    return Counts(ids, np.array(n), np.array(c), design, columns)
+
+
+def test_a_fixed_design_gives_each_verdict_its_closed_form():
+    side = judged(FixedDesign(4), [4, 4], [3, 1], sound=[2, 0], wrong=[1, 2], truncated=[0, 1], error=[0, 0])
+    assert side.has_sound and side.judged_by("answer") is side
+    np.testing.assert_allclose(side.curve([1, 2]), [[3 / 4, 1], [1 / 4, 1 / 2]])
+    sound = side.judged_by("sound")
+    assert sound.c_N.tolist() == [2, 0] and sound.extra["wrong"] == [2, 3] and sound.verdict == "sound"
+    np.testing.assert_allclose(sound.curve([1, 2]), [[1 / 2, 5 / 6], [0, 0]])  # 1 - C(2,2)/C(4,2) = 5/6
+    assert sound.judged_by("sound") is sound and sound.sorted().verdict == "sound"
+    with pytest.raises(UsageError, match="judged by sound chains already"):
+        sound.judged_by("answer")
+
+
+def test_a_design_that_stops_on_sound_answers_gives_both(tmp_path):
+    design = StopOnSound((2, 4), 1)
+    side = judged(design, [2, 4, 4], [1, 2, 0], sound=[1, 1, 0])
+    write_counts(tmp_path / "c.jsonl", side)
+    found = read_counts(tmp_path / "c.jsonl")
+    assert found.design == design and found.s_N.tolist() == [1, 1, 0]
+    assert found.header == {} and '"stop_on": "sound"' in (tmp_path / "c.jsonl").read_text()
+    np.testing.assert_allclose(found.curve([1, 3]), [[1 / 2, 1], [1 / 3, 1], [0, 0]])  # by hand in test_stop_on_sound
+    np.testing.assert_allclose(found.pass_at_k(1), [1 / 2, 1 / 3, 0])
+    # by sound ones: (2, 1) is SX or XS, (4, 1) is XXSX or XXXS
+    np.testing.assert_allclose(found.judged_by("sound").curve([1, 3]), [[1 / 2, 1], [0, 1 / 2], [0, 0]])
+    assert found.dataset_pass_at_k([1]).mean_K == pytest.approx(5 / 18)
+    assert found.sampling_error([1]) == found.dataset_pass_at_k([1]).sampling_K
+
+
+def test_where_sound_answers_cannot_be_judged_it_is_said():
+    plain = judged(FixedDesign(4), [4], [3])
+    assert not plain.has_sound and plain.s_N is None
+    with pytest.raises(UsageError, match="no column 'sound'"):
+        plain.judged_by("sound")
+    stopped = judged(SequentialDesign((2, 4), 1), [2], [1], sound=[0])
+    assert not stopped.has_sound and stopped.s_N.tolist() == [0]
+    with pytest.raises(UsageError, match="stopped on correct answers"):
+        stopped.judged_by("sound")
+
+
+@pytest.mark.parametrize(
+    ("design", "row", "said"),
+    [
+        ("", '"n": 4, "correct": 1, "sound": 2', "problem 'a': sound is 2, above correct = 1"),
+        ("", '"n": 4, "correct": 1, "sound": -1', "problem 'a': sound must be a whole number"),
+        ("", '"n": 4, "correct": 1, "sound": 0.5', "problem 'a': sound must be a whole number"),
+        ('"stop_on": "sound"', '"n": 4, "correct": 2', "problem 'a': 'sound' is missing"),
+        ('"stop_on": "sound"', '"n": 4, "correct": 2, "sound": 1', "with 2 correct, 1 of them sound"),
+        ('"stop_on": "chain"', '"n": 4, "correct": 2, "sound": 1', "stop_on must be answer or sound"),
+    ],
+)
+def test_sound_is_read_strictly(tmp_path, design, row, said):
+    header = f'{{"schema": 1, "design": {{"rounds": [4, 8], "stop_after": 2, {design}}}}}\n' if design else ""
+    (tmp_path / "c.jsonl").write_text(f'{header}{{"problem_id": "a", {row}}}\n')
+    with pytest.raises(Failure, match=re.escape(said)):
+        read_counts(tmp_path / "c.jsonl")
+
+
+def test_a_row_without_sound_where_others_have_it(tmp_path):
+    (tmp_path / "c.jsonl").write_text(ROW.replace("}", ', "sound": 0}') + ROW.replace('"a"', '"b"'))
+    with pytest.raises(Failure, match="line 2: 'sound' is missing"):
+        read_counts(tmp_path / "c.jsonl")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from benchmarks.errors import UsageError
 from benchmarks.seeds import derive
-from benchmarks.statistics.passk import FixedDesign, SequentialDesign
+from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from benchmarks.suites import schema as suite
 from tests.benchmarks.micro import GONE, data, write
 
@@ -36,6 +36,19 @@ REFUSED = {
     "rounds not ascending": ({f"{DESIGN}.rounds": [2, 8, 8]}, ["design", "rounds must ascend", "[2, 8, 8]"]),
     "rounds without a stop": ({f"{DESIGN}.stop_after": GONE}, ["design", "stop_after"]),
     "no rounds": ({f"{DESIGN}.rounds": []}, [f"{DESIGN}.rounds", "at least 1"]),
+    "k above the base's n": ({"evaluation.base_design": {"rounds": [4]}}, ["k = 8", "base_design's n = 4"]),
+    "the base's rounds": ({"evaluation.base_design": {"rounds": [9, 8], "stop_after": 1}}, ["rounds must ascend"]),
+    "what stops": ({f"{DESIGN}.stop_on": "sond"}, [f"{DESIGN}.stop_on", "'sound'", "'sond'"]),
+    "what stops a fixed design": ({DESIGN: {"rounds": [8], "stop_on": "sound"}}, ["design", "needs stop_after"]),
+    "other reward": ({"training.reward": "chain"}, ["training.reward", "'sound'", "'chain'"]),
+    "reward that cannot be told": (
+        {"training.reward": "sound", "training.dataset": {"task": "gsm8k", "split": "train"}},
+        ["training.reward: expected answer, got 'sound'", "verifier 'math' of task 'gsm8k'"],
+    ),
+    "stop that cannot be told": (
+        {f"{DESIGN}.stop_on": "sound", "evaluation.datasets.other": {"task": "aime24", "split": "test"}},
+        ["evaluation.design.stop_on: expected answer, got 'sound'", "verifier 'math' of task 'aime24'"],
+    ),
     "no datasets": ({"evaluation.datasets": {}}, ["evaluation.datasets", "at least 1"]),
     "unknown task": ({"evaluation.datasets.test.task": "countdwn"}, ["unknown task 'countdwn'", "'countdown'"]),
     "unknown task to train on": ({"training.dataset.task": "gsm8"}, ["unknown task 'gsm8'", "'gsm8k'"]),
@@ -93,6 +106,10 @@ def test_datasets():
 def test_designs():
     assert suite.DesignSpec(rounds=(8,)).make() == FixedDesign(8)
     assert suite.DesignSpec(rounds=(8, 16), stop_after=2).make() == SequentialDesign((8, 16), 2)
+    assert suite.DesignSpec(rounds=(8, 16), stop_after=2, stop_on="sound").make() == StopOnSound((8, 16), 2)
+    plain, own = (suite.parse(data({"evaluation.base_design": base})).evaluation for base in (None, {"rounds": [64]}))
+    assert plain.design_of(base=True) == plain.design_of(base=False) == SequentialDesign((2, 4, 8), 2)
+    assert (own.design_of(base=True), own.design_of(base=False)) == (FixedDesign(64), SequentialDesign((2, 4, 8), 2))
 
 
 @pytest.mark.parametrize("name", suite.known())
