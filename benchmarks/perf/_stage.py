@@ -104,9 +104,9 @@ class Timed:
 
     result: DatasetResult
     seconds: float
-    """Wall-clock time from the plan to the last file."""
-    verdicts: dict[str, list[bool]]
-    """Problem -> whether each sample is correct, in their order, if requested."""
+    """Wall clock, from the plan to the last file."""
+    verdicts: dict[str, list[tuple[bool, bool]]]
+    """Problem -> whether each sample is correct, and whether it is under a sound chain too; where asked for."""
 
     @property
     def completions(self) -> int:
@@ -133,12 +133,13 @@ def evaluate(asked: Setting, pool: EnginePool, design: Design, verdicts: bool = 
         return Timed(result, seconds, _verdicts(Path(folder)) if verdicts else {})
 
 
-def _verdicts(folder: Path) -> dict[str, list[bool]]:
-    """Returns what each sample of each problem got, in the order of the samples."""
-    found: dict[str, dict[int, bool]] = {}
+def _verdicts(folder: Path) -> dict[str, list[tuple[bool, bool]]]:
+    """What each sample of each problem got, in the order of the samples."""
+    found: dict[str, dict[int, tuple[bool, bool]]] = {}
+    names = ("problem_id", "sample", "verdict", "chain")
     for table in completions.read_tables(folder / COMPLETIONS):
-        for problem_id, sample, verdict in zip(
-            *(table[name].to_pylist() for name in ("problem_id", "sample", "verdict")), strict=True
-        ):
-            found.setdefault(problem_id, {})[sample] = verdict == "correct"
+        columns = (table[name].to_pylist() for name in names)
+        for problem_id, sample, verdict, chain in zip(*columns, strict=True):
+            correct = verdict == "correct"
+            found.setdefault(problem_id, {})[sample] = correct, correct and bool(chain)
     return {problem_id: [samples[i] for i in sorted(samples)] for problem_id, samples in found.items()}

@@ -57,22 +57,24 @@ def measure(asked: Setting, model: MeasuredModel) -> BothDesigns:
         model.name,
         fixed,
         sequential,
-        _errors(counts.n_N.tolist(), counts.c_N.tolist(), asked.fixed),
-        _errors([n for n, _ in stopped], [c for _, c in stopped], asked.sequential),
+        _errors([(n, c, 0) for n, c in zip(counts.n_N.tolist(), counts.c_N.tolist(), strict=True)], asked.fixed),
+        _errors(stopped, asked.sequential),
     )
 
 
-def replay(samples: Sequence[bool], design: Design) -> tuple[int, int]:
-    """Returns the (n, c) at which the design would have stopped on these samples, taken in order."""
-    n = c = 0
-    while (to := design.next_round(n, c)) is not None:
-        c += sum(samples[n:to])
+def replay(samples: Sequence[tuple[bool, bool]], design: Design) -> tuple[int, int, int]:
+    """(n, c, s) in which the design would have stopped on these samples, taken in order: correct; and sound."""
+    n = c = s = 0
+    while (to := design.next_round(n, s if design.stop_on == "sound" else c)) is not None:
+        c += sum(correct for correct, _ in samples[n:to])
+        s += sum(sound for _, sound in samples[n:to])
         n = to
-    return n, c
+    return n, c, s
 
 
-def _errors(n_N: Sequence[int], c_N: Sequence[int], design: Design) -> tuple[float, float]:
-    at_1, at_k = 100 * sampling_error(n_N, c_N, design, [1, design.max_k])
+def _errors(states: Sequence[tuple[int, int, int]], design: Design) -> tuple[float, float]:
+    n_N, c_N, s_N = zip(*states, strict=True)
+    at_1, at_k = 100 * sampling_error(n_N, c_N, design, [1, design.max_k], s_N)
     return float(at_1), float(at_k)
 
 

@@ -99,6 +99,21 @@ class Design(abc.ABC):
         Shape of `p`, a float for a scalar.
         """
 
+    def first_correct(self, n: int, c: int, k: int, s: int | None = None) -> Floats:
+        """(k + 1,): how likely 0 to k of a problem's first k samples were correct, given the state in which it stopped.
+
+        Unbiased for the binomial chances of k samples, since the first k are observed whatever the design stops on:
+        for k up to the first checkpoint. Beyond it, or for a state in which the design does not stop: ValueError.
+        """
+        refuse(np.array([not 1 <= k <= self.rounds[0]]), f"k must be 1 to {self.rounds[0]}", k=np.array([k]))
+        if not self.reachable(n, c, s):
+            raise ValueError(f"{self} never stops at n={n}, c={c}" + ("" if s is None else f", s={s}"))
+        return self._first_correct(n, c, k, s)
+
+    @abc.abstractmethod
+    def _first_correct(self, n: int, c: int, k: int, s: int | None) -> Floats:
+        """`first_correct` of a reachable state."""
+
     @abc.abstractmethod
     def if_right(self, n: int, c: int, errors: int, k: int, s: int | None = None) -> float:
         """The most that the estimate of pass@k could be, had the problem's ERROR verdicts been successes.
@@ -123,8 +138,11 @@ class TwoOutcomeDesign(Design):
     """A design whose samples are correct or not, and which asks for nothing else."""
 
     @abc.abstractmethod
-    def paths(self, n: int, c: int, wrong_first: int = 0) -> int:
-        """How many paths end in the stopping state (n, c) and begin with `wrong_first` wrong ones; exact; 0: none."""
+    def paths(self, n: int, c: int, wrong_first: int = 0, correct_first: int = 0) -> int:
+        """How many paths end in the stopping state (n, c) and begin with the given wrong ones and correct ones; exact.
+
+        In any one order. 0: none. Correct ones first beyond the first checkpoint: ValueError.
+        """
 
     @abc.abstractmethod
     def _ways(self) -> dict[tuple[int, int], int]:
@@ -148,6 +166,10 @@ class TwoOutcomeDesign(Design):
         tables = np.array([self.table(int(k)) for k in ks])
         result = tables[row.reshape(k_.shape), found] if k_.size else np.empty(k_.shape)
         return result if result.ndim else float(result)
+
+    def _first_correct(self, n: int, c: int, k: int, s: int | None) -> Floats:
+        total = self.paths(n, c)
+        return np.array([math.comb(k, j) * self.paths(n, c, k - j, j) / total for j in range(k + 1)])
 
     def if_right(self, n: int, c: int, errors: int, k: int, s: int | None = None) -> float:
         """See `Design.if_right`."""
@@ -204,9 +226,10 @@ class FixedDesign(TwoOutcomeDesign):
         object.__setattr__(self, "rounds", (self.n,))
         object.__setattr__(self, "stop_after", None)
 
-    def paths(self, n: int, c: int, wrong_first: int = 0) -> int:
-        """C(n - wrong_first, c)."""
-        return math.comb(n - wrong_first, c) if n == self.n and 0 <= c <= n and wrong_first <= n else 0
+    def paths(self, n: int, c: int, wrong_first: int = 0, correct_first: int = 0) -> int:
+        """C(n - wrong_first - correct_first, c - correct_first)."""
+        free, more = n - wrong_first - correct_first, c - correct_first
+        return math.comb(free, more) if n == self.n and 0 <= more <= free else 0
 
     def next_round(self, n: int, c: int) -> int | None:
         """`n` before the first sample, then None."""
@@ -245,18 +268,20 @@ class SequentialDesign(TwoOutcomeDesign):
         if not self.rounds or list(self.rounds) != sorted(set(self.rounds)):
             raise ValueError(f"rounds must ascend, got {list(self.rounds)}")
 
-    def paths(self, n: int, c: int, wrong_first: int = 0) -> int:
+    def paths(self, n: int, c: int, wrong_first: int = 0, correct_first: int = 0) -> int:
         """From the dynamic program over the checkpoints."""
+        if correct_first and wrong_first + correct_first > self.rounds[0]:
+            raise ValueError(f"{wrong_first} wrong and {correct_first} correct ones are more than the first checkpoint")
         last = n == self.rounds[-1]
         if n not in self.rounds or not 0 <= wrong_first <= n or not (0 if last else self.stop_after) <= c <= n:
             return 0
-        return _paths(self, wrong_first)[self.rounds.index(n)][c]
+        return _paths(self, wrong_first, correct_first)[self.rounds.index(n)][c]
 
     def next_round(self, n: int, c: int) -> int | None:
         """The next checkpoint, or None at the last one or with `stop_after` correct."""
         if (n, c) == (0, 0):
             return self.rounds[0]
-        if n not in self.rounds or not 0 <= c <= n or not _paths(self, 0)[self.rounds.index(n)][c]:
+        if n not in self.rounds or not 0 <= c <= n or not _paths(self, 0, 0)[self.rounds.index(n)][c]:
             raise ValueError(f"{self} has no checkpoint at n={n}, c={c}")
         if n == self.rounds[-1] or c >= self.stop_after:
             return None
@@ -281,15 +306,16 @@ def positive(name: str, value: object) -> None:
 
 
 @functools.lru_cache(maxsize=2048)
-def _paths(design: SequentialDesign, wrong_first: int) -> tuple[tuple[int, ...], ...]:
-    """[j][c]: paths of length rounds[j] with c correct that stopped at no earlier checkpoint; the first are wrong.
+def _paths(design: SequentialDesign, wrong_first: int, correct_first: int) -> tuple[tuple[int, ...], ...]:
+    """[j][c]: paths of length rounds[j] with c correct that stopped at no earlier checkpoint; the first are as told.
 
-    Zero where `wrong_first` exceeds the checkpoint. One step: a path goes on to the next checkpoint from each
-    c' < stop_after, and the samples between that are not bound to be wrong are free: C(free, c - c') ways.
+    Zero where `wrong_first` exceeds the checkpoint; correct ones are all before the first. One step: a path goes on to
+    the next checkpoint from each c' < stop_after, and the samples between that are not bound are free: C(free, c - c')
+    ways.
     """
-    table, alive, before = [], [1], 0
+    table, alive, before = [], [0] * correct_first + [1], 0
     for n in design.rounds:
-        free = n - max(before, wrong_first)
+        free = n - max(before, wrong_first + correct_first)
         if free < 0:  # all samples up to here are bound to be wrong: not a whole path, and it cannot have stopped
             table.append((0,) * (n + 1))
             before = n

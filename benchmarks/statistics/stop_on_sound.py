@@ -81,6 +81,19 @@ class StopOnSound(Design):
         result = 1.0 - no_sound * _none_correct(n_ - s_, c_ - s_, k_)
         return result if result.ndim else float(result)
 
+    def _first_correct(self, n: int, c: int, k: int, s: int | None) -> Floats:
+        """Of the first k, `sound` ones as the sound paths have them, and others by chance among the n - s."""
+        assert s is not None, "the state was checked"
+        chance_J = np.zeros(k + 1)
+        others, total = n - s, math.comb(n - s, c - s)
+        for sound, share in enumerate(self.sound.first_correct(n, s, k).tolist()):
+            left = k - sound
+            for unsound in range(min(left, c - s) + 1 if share else 0):
+                if c - s - unsound <= others - left:
+                    ways = math.comb(left, unsound) * math.comb(others - left, c - s - unsound)
+                    chance_J[sound + unsound] += share * (ways / total)
+        return chance_J
+
     def if_right(self, n: int, c: int, errors: int, k: int, s: int | None = None) -> float:
         """See `Design.if_right`; an error may have been sound, or correct and unsound."""
         if not errors:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.errors import UsageError
 from benchmarks.perf import evaluation, sequential
-from benchmarks.statistics.passk import FixedDesign, SequentialDesign
+from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
 
@@ -18,11 +18,18 @@ SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}
 
 def test_replay():
     """Rounds 2, 4, 8, a stop at 2: 2 of 2 stops at once, 1 of 2 and 1 more by the fourth there, 1 in all goes on."""
+
+    def replay(samples, design):
+        return sequential.replay([(one, False) for one in samples], design)[:2]
+
     design = SequentialDesign((2, 4, 8), 2)
-    assert sequential.replay([True, True, True, False, False, False, False, False], design) == (2, 2)
-    assert sequential.replay([True, False, False, True, True, True, True, True], design) == (4, 2)
-    assert sequential.replay([False, False, False, True, False, False, False, False], design) == (8, 1)
-    assert sequential.replay([True, False], FixedDesign(2)) == (2, 1)
+    assert replay([True, True, True, False, False, False, False, False], design) == (2, 2)
+    assert replay([True, False, False, True, True, True, True, True], design) == (4, 2)
+    assert replay([False, False, False, True, False, False, False, False], design) == (8, 1)
+    assert replay([True, False], FixedDesign(2)) == (2, 1)
+    mixed = [(True, False), (True, True), (True, False), (False, False)]  # one sound of two, and none after it
+    assert sequential.replay(mixed, StopOnSound((2, 4), 1)) == (2, 2, 1)
+    assert sequential.replay(mixed, StopOnSound((2, 4), 2)) == (4, 3, 1)
 
 
 def test_sequential(tmp_path, capsys):

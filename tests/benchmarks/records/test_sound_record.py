@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -19,7 +20,7 @@ def sound() -> dict:
         "pass_at_k": {"1": 0.25, "4": 0.5},
         "standard_error": {"1": {"total": 0.1, "sampling": 0.05}, "4": {"total": None, "sampling": 0.0}},
     })  # fmt: skip
-    return data | {"sound_gap": data["gap"]}
+    return data | {"sound_gap": copy.deepcopy(data["gap"])}
 
 
 def test_round_trip_and_old_records(tmp_path):
