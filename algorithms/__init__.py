@@ -21,6 +21,17 @@ ALGORITHMS = {
     "rloo": "algorithms.rloo:RLOO",
     "remax": "algorithms.remax:ReMax",
     "dapo": "algorithms.dapo:DAPO",
+    "dr_grpo": "algorithms.dr_grpo:DrGRPO",
+    "psr": "algorithms.signed_reinforcement:PSR",
+    "nsr": "algorithms.signed_reinforcement:NSR",
+    "w_reinforce": "algorithms.signed_reinforcement:WReinforce",
+    "maxrl": "algorithms.maxrl:MaxRL",
+    "lite_ppo": "algorithms.lite_ppo:LitePPO",
+    "pass_at_k_training": "algorithms.pass_at_k_training:PassAtKTraining",
+    "gspo": "algorithms.gspo:GSPO",
+    "cispo": "algorithms.cispo:CISPO",
+    "prorl": "algorithms.prorl:ProRL",
+    "raft": "algorithms.raft:RAFT",
 }
 
 

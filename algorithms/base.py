@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -72,6 +72,10 @@ class Rollouts:
         return torch.where(self.valid_PG, advantages_PG, 0.0).flatten()
 
 
+_LOSS_TYPES = {"token_mean": "dapo", "sequence_mean": "grpo", "constant": "dr_grpo"}
+"""TRL's names. Its "dapo" is the mean over the tokens of the whole batch; its "bnpo" is one of each process alone."""
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """The objective that all algorithms share, except for what an algorithm pins: PPO's clipped ratio for each token.
@@ -80,25 +84,35 @@ class Surrogate:
     where w is the ratio of the policy's probability of the token to the sampler's (1707.06347 eq. 7).
     """
 
-    clip_range: float = 0.2
-    clip_range_high: float | None = None
-    """The clip range above 1. None: the same as below. Only an algorithm can set it, by pinning it."""
+    clip_range: float | None = 0.2
+    """None: the objective has no clip range."""
     kl_coefficient: float = 0.0
     loss: str = "token_mean"
-    """`token_mean`: every token of the batch has the same weight; `sequence_mean`: every completion has."""
+    """`token_mean`: every token of the batch has the same weight; `sequence_mean`: every completion has; `constant`:
+    sums over tokens are divided by the length limit, whatever the lengths are."""
     mask_truncated: bool = False
+    # A suite cannot set what follows; an algorithm pins it.
+    clip_range_high: float | None = None
+    """The clip range above 1. None: the same as below."""
+    ratio: Literal["token", "sequence", "none"] = "token"
+    """`sequence`: w is the geometric mean of the completion's token ratios. `none`: w is 1, so that the gradient is
+    that of the log-likelihood, weighted by the advantage."""
+    weight_cap: float | None = None
+    """Instead of clipping: w is capped at this value and detached, and multiplies the log-probability's gradient."""
 
     def trl_config(self) -> dict[str, Any]:
         """Every field of GRPOConfig that defines the objective: TRL's own defaults are never relied on."""
+        low = 0.2 if self.clip_range is None else self.clip_range  # TRL wants a number even where nothing reads it
+        high = low if self.clip_range_high is None else self.clip_range_high
         return {
-            "loss_type": {"token_mean": "dapo", "sequence_mean": "grpo"}[self.loss],
-            "epsilon": self.clip_range,
-            "epsilon_high": self.clip_range if self.clip_range_high is None else self.clip_range_high,
+            "loss_type": "cispo" if self.weight_cap is not None else _LOSS_TYPES[self.loss],
+            "epsilon": low,
+            "epsilon_high": high if self.weight_cap is None else self.weight_cap,
             "delta": None,
             "beta": self.kl_coefficient,
             "use_bias_correction_kl": False,
             "sync_ref_model": False,
-            "importance_sampling_level": "token",
+            "importance_sampling_level": "sequence" if self.ratio == "sequence" else "token",
             "mask_truncated_completions": self.mask_truncated,
             # Algorithm.advantages replaces TRL's own advantages, so these three only shape what TRL logs.
             "scale_rewards": "none",
@@ -196,6 +210,12 @@ class NeedsRefill(ABC):
     @abstractmethod
     def has_signal(self, correct_PG: Tensor, valid_PG: Tensor) -> Tensor:
         """(P,) bool: which groups are kept. Both arguments are bool: the verdicts, and which rows count."""
+
+
+class NeedsReferenceReset:
+    """The trainer makes the policy the reference of the KL term, and empties the optimiser, every so many steps."""
+
+    reset_every_steps: int
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic

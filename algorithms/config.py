@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from algorithms.base import Algorithm, NeedsCritic, Surrogate
+from algorithms.base import Algorithm, NeedsCritic, NeedsReferenceReset, Surrogate
 from algorithms.settings import Settings
 from benchmarks.errors import UsageError
 
@@ -27,9 +27,9 @@ BOOKKEEPING = {
 
 
 def describe(algorithm: Algorithm) -> dict[str, Any]:
-    """The algorithm's name, source and own settings, for a record."""
+    """The algorithm's name, paper, own settings and pins, for a record."""
     own = {key: value for key, value in asdict(algorithm).items() if key != "surrogate"}
-    return {"name": algorithm.name, "paper": algorithm.paper, "settings": own}
+    return {"name": algorithm.name, "paper": algorithm.paper, "settings": own, "pins": dict(algorithm.pins())}
 
 
 def surrogate(settings: Settings) -> Surrogate:
@@ -76,6 +76,8 @@ def check(algorithm: Algorithm, settings: Settings) -> None:
             f"{algorithm.name} trains a critic beside the policy, which DeepSpeed cannot hold in one engine; "
             "use fsdp, or an algorithm without a critic."
         )
+    if isinstance(algorithm, NeedsReferenceReset):
+        _check_reference_reset(algorithm, settings)
     if settings.fsdp is not None and settings.deepspeed is not None:
         raise UsageError("training has both fsdp and deepspeed; expected one of them.")
     modules = settings.lora.target_modules if settings.lora else ()
@@ -96,10 +98,20 @@ def _check_pins(algorithm: Algorithm, settings: Settings) -> None:
             continue
         asked, default = getattr(settings, name), Settings.model_fields[name].default
         if asked not in (default, pinned):
+            pin = "has no such part" if pinned is None else f"pins it to {pinned}"
             raise UsageError(
-                f"training.{name} is {asked}, but {algorithm.name} pins it to {pinned}: "
+                f"training.{name} is {asked}, but {algorithm.name} {pin}: "
                 f"leave it at {default}, or leave {algorithm.name} out."
             )
+
+
+def _check_reference_reset(algorithm: Algorithm, settings: Settings) -> None:
+    """The reset copies weights one by one, which has only been shown for whole models on each process."""
+    if not algorithm.objective.kl_coefficient:
+        raise UsageError(f"{algorithm.name} resets the reference of a KL term: its kl_coefficient must be above 0.")
+    for name in ("lora", "fsdp", "deepspeed"):
+        if getattr(settings, name) is not None:
+            raise UsageError(f"{algorithm.name} resets its reference, which does not work with training.{name} yet.")
 
 
 def check_machine(settings: Settings, processes: int) -> None:

@@ -27,8 +27,17 @@ from algorithms.base import NeedsRefill
 from algorithms.grpo import GRPO
 
 
+class MixedGroups(NeedsRefill):
+    """Keeps groups with both correct and incorrect completions (2503.14476 eq. 11)."""
+
+    def has_signal(self, correct_PG: Tensor, valid_PG: Tensor) -> Tensor:
+        """(P,) bool: groups whose valid rows are neither all correct nor all incorrect."""
+        right_P = (correct_PG.bool() & valid_PG).sum(1)
+        return (right_P > 0) & (right_P < valid_PG.sum(1))
+
+
 @dataclass(frozen=True)
-class DAPO(NeedsRefill, GRPO):
+class DAPO(MixedGroups, GRPO):
     """Decoupled clip and dynamic sampling policy optimisation."""
 
     name: ClassVar[str] = "dapo"
@@ -53,8 +62,3 @@ class DAPO(NeedsRefill, GRPO):
         if buffer == 0:
             return signed_B
         return signed_B + ((limit - buffer - lengths_B) / buffer).clamp(min=-1, max=0)
-
-    def has_signal(self, correct_PG: Tensor, valid_PG: Tensor) -> Tensor:
-        """(P,) bool: groups whose valid rows are neither all correct nor all not (eq. 11)."""
-        right_P = (correct_PG.bool() & valid_PG).sum(1)
-        return (right_P > 0) & (right_P < valid_PG.sum(1))

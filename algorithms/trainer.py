@@ -13,9 +13,8 @@ This class leans on these hooks of TRL, each of which has a contract test: `_gen
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,20 @@ from torch import Tensor
 from transformers import set_seed
 from trl import GRPOTrainer
 
-from algorithms.base import Algorithm, NeedsCritic, NeedsGreedyBaseline, NeedsRefill, Rollouts, masked_mean
+from algorithms.base import (
+    Algorithm,
+    NeedsCritic,
+    NeedsGreedyBaseline,
+    NeedsReferenceReset,
+    NeedsRefill,
+    Rollouts,
+    masked_mean,
+)
 from algorithms.checkpoints import STATE_FILE, read_state
 from algorithms.cost import Cost, Spent, peak_memory_bytes
 from algorithms.critic import Critic, explained_variance
+from algorithms.greedy import greedy_decoding
+from algorithms.reference import MovingReference
 from algorithms.refill import PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
 from algorithms.schedule import BudgetSchedule, rate_factor
@@ -72,14 +81,21 @@ class RLVRTrainer(GRPOTrainer):
             assert critic is not None, f"{algorithm.name} needs a critic"
             rate, norm = settings.learning_rate, settings.max_grad_norm
             self.critic = Critic(critic, algorithm.critic(), self.accelerator, rate, norm)
+        self.reference: MovingReference | None = None
+        if isinstance(algorithm, NeedsReferenceReset):
+            self.reference = MovingReference(self.ref_model, algorithm.reset_every_steps)
 
     # -------------------------------------------------------------------------------- rollouts
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's batch with the algorithm's advantages in place of TRL's own."""
         self.share_used = self.budget_share()
+        if self.reference is not None and self.reference.is_due(self.cost.steps):
+            self.reference.reset(self.accelerator.unwrap_model(self.model), self.optimizer)
         self._problems = [row["problem"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
+        if self.algorithm.objective.ratio == "none":
+            output.pop("old_per_token_logps", None)  # TRL then takes the policy's own, detached: a ratio of 1
         self.cost.steps += 1
         self._schedule.step()
         rollouts = self._gather(output)
@@ -122,32 +138,12 @@ class RLVRTrainer(GRPOTrainer):
     def _greedy(self, rows: Sequence[Row]) -> Tensor:
         """Each local prompt's greedy reward, gathered, (P,); NaN where the verifier failed."""
         firsts = rows[:: self.num_generations]
-        with self.cost.clock("generate"), self._greedy_decoding():
+        with self.cost.clock("generate"), greedy_decoding(self):
             ids, _ = self._generate_single_turn([row.prompt_ids for row in firsts], None, {}, 1)
         texts = self.processing_class.batch_decode(ids, skip_special_tokens=True)
         verdicts = self._judge([row.problem for row in firsts], texts, ids)
         self._spend("greedy", len(ids), sum(map(len, ids)))
         return self.accelerator.gather(self._rewards_of(verdicts, ids))
-
-    @contextlib.contextmanager
-    def _greedy_decoding(self) -> Iterator[None]:
-        """Within it, one generation takes the likeliest token; afterwards all settings are as before."""
-        changed: Any = self.vllm_generation if self.use_vllm else self
-        settings = {"temperature": 0.0} if self.use_vllm else self._greedy_settings()
-        before = {name: getattr(changed, name) for name in settings}
-        try:
-            for name, value in settings.items():
-                setattr(changed, name, value)
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(changed, name, value)
-
-    def _greedy_settings(self) -> dict[str, Any]:
-        greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        config = copy.deepcopy(self.generation_config)
-        config.update(**greedy, min_p=None)
-        return {"generation_config": config, "generation_kwargs": {**self.generation_kwargs, **greedy}}
 
     # -------------------------------------------------------------------------------- dynamic sampling
 
@@ -360,6 +356,8 @@ class RLVRTrainer(GRPOTrainer):
             super()._save_checkpoint(model, trial)
             if self.critic is not None:
                 self.critic.save(folder)
+            if self.reference is not None and self.accelerator.is_main_process:
+                self.reference.save(folder)
         except RuntimeError as error:  # what torch makes of a full disk
             raise OSError(f"{folder.name}: {error}") from error
         self.accelerator.wait_for_everyone()
@@ -379,6 +377,8 @@ class RLVRTrainer(GRPOTrainer):
         self._refill_stream.cursor, self.share_used = state["refill_cursor"], state["share_used"]
         if self.critic is not None:
             self.critic.load(Path(checkpoint))
+        if self.reference is not None:
+            self.reference.load(Path(checkpoint))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: a run's record says where its model comes from."""

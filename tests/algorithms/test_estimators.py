@@ -375,9 +375,10 @@ def test_dapo_signal_of_valid_rows_alone() -> None:
 
 def test_shape_is_the_identity_elsewhere() -> None:
     rewards, lengths = torch.tensor([0.0, 1.0]), torch.tensor([1, 20])
-    for name in set(algorithms.ALGORITHMS) - {"dapo"}:
+    for name in algorithms.ALGORITHMS:
         algorithm: Algorithm = algorithms.get(name)
-        assert torch.equal(algorithm.shape(rewards, lengths, 20), rewards), name
+        if type(algorithm).shape is Algorithm.shape:
+            assert torch.equal(algorithm.shape(rewards, lengths, 20), rewards), name
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 import algorithms
+from algorithms.base import Surrogate
 from algorithms.config import surrogate
 from tests.algorithms import toy
 
@@ -53,26 +54,42 @@ def log_probability(model: Any, row: Row, t: int) -> Tensor:
 
 @dataclass
 class Longhand:
-    """What one update must be: -1/n sum of min(w A, clip(w) A), by loops."""
+    """What one update must be: -1/n sum of min(w A, clip(w) A), or of what an algorithm pins instead, by loops."""
 
     old_model: Any
     advantage: dict[Row, list[float]]
     """Of each token of the rows that count."""
-    low: float
-    high: float
+    objective: Surrogate
     clipped: int = 0
-    """Tokens at which the clipped branch was taken, over all updates."""
+    """Tokens at which the clipped branch was taken, or the weight capped, over all updates."""
+
+    def ratio(self, model: Any, row: Row, t: int) -> Tensor:
+        if self.objective.ratio == "none":
+            now = log_probability(model, row, t)
+            return (now - float(now.detach())).exp()
+        tokens = [t] if self.objective.ratio == "token" else range(len(row[1]))
+        differences = []
+        for token in tokens:
+            with torch.no_grad():
+                old = float(log_probability(self.old_model, row, token))
+            differences.append(log_probability(model, row, token) - old)
+        return torch.stack(differences).mean().exp()
 
     def token(self, model: Any, row: Row, t: int) -> Tensor:
-        with torch.no_grad():
-            old = float(log_probability(self.old_model, row, t))
-        ratio = (log_probability(model, row, t) - old).exp()
-        advantage = self.advantage[row][t]
+        ratio, advantage = self.ratio(model, row, t), self.advantage[row][t]
         plain, known = ratio * advantage, float(ratio.detach())
-        if known < 1 - self.low:
-            other = (1 - self.low) * advantage
-        elif known > 1 + self.high:
-            other = (1 + self.high) * advantage
+        cap = self.objective.weight_cap
+        if cap is not None:
+            self.clipped += known > cap
+            return -min(known, cap) * advantage * log_probability(model, row, t)
+        low = self.objective.clip_range
+        if low is None:
+            return -plain
+        high = self.objective.clip_range_high or low
+        if known < 1 - low:
+            other = (1 - low) * advantage
+        elif known > 1 + high:
+            other = (1 + high) * advantage
         else:
             other = known * advantage
         if other < known * advantage:
@@ -135,7 +152,7 @@ def words(ids: list[int]) -> str:
 
 
 def expected_advantages(case: Case) -> dict[Row, list[float]]:
-    """RLOO's: r minus the mean of the others. DAPO's: the deviation from the mean of +-1 over its std. PPO's below."""
+    """RLOO's: r minus the mean of the others. GRPO's: the deviation from the mean over the std. PPO's below."""
     found: dict[Row, list[float]] = {}
     for prompt, completions in GIVEN.items():
         ids = tuple(toy.WORDS.index(word) for word in prompt.split())
@@ -149,7 +166,12 @@ def expected_advantages(case: Case) -> dict[Row, list[float]]:
             length = len(completions[i])
             rows = {
                 "rloo": [leave_one_out] * length,
-                "dapo": [(reward - mean) / std] * length,
+                "dr_grpo": [reward - mean] * length,
+                "dapo": [(reward - mean) / std] * length,  # rewards of +-1 make no difference to it
+                "gspo": [(reward - mean) / std] * length,
+                "cispo": [(reward - mean) / std] * length,
+                "psr": [reward] * length,
+                "raft": [reward] * length,
                 "ppo": [reward * 0.5 ** (length - 1 - t) for t in range(length)],
             }
             if not (case.mask_truncated and completions[i][-1] != EOS):
@@ -177,10 +199,7 @@ def run(case: Case, policy: Path, folder: Path) -> tuple[Seen, Longhand]:
     judge = toy.Judge(verdict=verdict_of(case))
     trainer = toy.trainer(algorithm, policy, folder, prompts=tuple(GIVEN), judge=judge, settings=settings)
     inject(trainer)
-    high = getattr(algorithm, "clip_high", settings.clip_range)
-    longhand = Longhand(
-        AutoModelForCausalLM.from_pretrained(policy), expected_advantages(case), settings.clip_range, high
-    )
+    longhand = Longhand(AutoModelForCausalLM.from_pretrained(policy), expected_advantages(case), algorithm.objective)
     seen = Seen()
     record(trainer, case, longhand, seen)
     trainer.train()
@@ -220,12 +239,14 @@ def record(trainer: Any, case: Case, longhand: Longhand, seen: Seen) -> None:
     def compute_and_compare(model: Any, inputs: dict[str, Tensor]) -> Tensor:
         rows = rows_of(inputs)
         seen.rows.append(rows)
-        if trainer.algorithm.objective.loss == "token_mean":
+        mini_batch = len(GIVEN) * 4 / case.mini_batches
+        if longhand.objective.loss == "token_mean":
             # The batch's tokens, shared out evenly between its mini-batches.
             expected = longhand.token_sum(model, rows) / (total_tokens / case.mini_batches)
+        elif longhand.objective.loss == "constant":
+            expected = longhand.token_sum(model, rows) / (mini_batch * LIMIT)
         else:
             # A mean over a mini-batch's completions; rows that do not count are 0 in it.
-            mini_batch = len(GIVEN) * 4 / case.mini_batches
             expected = longhand.sequence_means(model, rows) / mini_batch
         window.append(expected)
         loss = compute(model, inputs)
@@ -259,6 +280,15 @@ CASES = {
     "an advantage for each token": Case(algorithm="ppo", own={"gamma": 0.5}, mini_batches=2, passes=2),
     "clip-higher": Case(algorithm="dapo", own={"overlong_share": 0.0}, mini_batches=4, passes=3, learning_rate=0.05),
     "symmetric clip": Case(mini_batches=4, passes=3, learning_rate=0.05),
+    "constant denominator": Case(algorithm="dr_grpo", mini_batches=2, micro_batch_rows=4),
+    "constant denominator, verifier failed": Case(algorithm="dr_grpo", failed=("b a c", "a b"), mini_batches=2),
+    "the sequence's ratio": Case(algorithm="gspo", mini_batches=2, passes=2, learning_rate=0.05),
+    "the sequence's ratio, verifier failed": Case(algorithm="gspo", failed=("b a c",), mini_batches=2),
+    "capped weights": Case(
+        algorithm="cispo", own={"weight_cap": 1.05}, mini_batches=2, passes=2, learning_rate=0.05, micro_batch_rows=4
+    ),
+    "likelihood": Case(algorithm="raft", mini_batches=2, passes=2),
+    "one-sided": Case(algorithm="psr", mini_batches=2, passes=2),
 }
 
 
@@ -295,6 +325,14 @@ def test_the_ranges_of_clip_higher_matter(policy: Path, tmp_path: Path) -> None:
     seen, _ = run(case, policy, tmp_path / "a")
     low, _ = run(Case(**{**vars(case), "own": {**case.own, "clip_high": 0.2}}), policy, tmp_path / "b")
     assert seen.losses != pytest.approx(low.losses, abs=1e-4)
+
+
+def test_raft_and_psr_part_after_the_first_update(policy: Path, tmp_path: Path) -> None:
+    """The same advantage: with the ratio at 1 the same gradient, and another one once the policy has moved."""
+    cases = [Case(algorithm=name, mini_batches=2, learning_rate=0.05) for name in ("raft", "psr")]
+    raft, psr = (run(case, policy, tmp_path / case.algorithm)[0].gradients for case in cases)
+    torch.testing.assert_close(raft[0]["lm_head.weight"], psr[0]["lm_head.weight"], atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(raft[1]["lm_head.weight"], psr[1]["lm_head.weight"], atol=1e-3)
 
 
 def test_rows_that_do_not_count_leave_no_trace(policy: Path, tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""The reference of the KL term where an algorithm resets it (`NeedsReferenceReset`): copying, saving and loading.
+
+TRL loads the base model as the reference whenever a run starts, so a checkpoint must hold a reference that has moved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+FOLDER, WEIGHTS = "reference", "model.safetensors"
+"""In a checkpoint. A folder of its own: engines that load every safetensors file of a model must not meet this one."""
+
+
+class MovingReference:
+    """A reference model that becomes the policy every `every` steps."""
+
+    def __init__(self, network: nn.Module, every: int) -> None:
+        self.network = network
+        self.every = every
+        self.moved = False
+        """Whether the reference has left the base model."""
+
+    def is_due(self, steps: int) -> bool:
+        """Whether the reset comes before the generation batch that follows `steps` others."""
+        return steps > 0 and steps % self.every == 0
+
+    @torch.no_grad()
+    def reset(self, policy: nn.Module, optimizer: Any) -> None:
+        """Copies the policy's weights into the reference, and empties the optimiser's moments."""
+        for there, here in zip(self.network.parameters(), policy.parameters(), strict=True):
+            there.copy_(here)
+        optimizer.state.clear()
+        self.moved = True
+
+    def save(self, folder: Path) -> None:
+        """Writes the reference into a checkpoint, if it is no longer the base; for the main process alone."""
+        if self.moved:
+            (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+            weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.named_parameters()}
+            save_file(weights, folder / FOLDER / WEIGHTS)
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> None:
+        """Reads what `save` wrote. Nothing there: the reference is the base."""
+        if not (folder / FOLDER / WEIGHTS).exists():
+            return
+        weights = load_file(folder / FOLDER / WEIGHTS)
+        for name, weight in self.network.named_parameters():
+            weight.copy_(weights[name])
+        self.moved = True
