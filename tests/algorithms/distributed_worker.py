@@ -52,9 +52,13 @@ FRESH = (
 )
 GREEDY = ((B, EOS), (A, A, EOS), (C, C, EOS), (B, A, EOS))
 """Right, wrong, failed, right."""
-OWN: Mapping[str, dict[str, Any]] = {"dapo": {"refill_rounds": 1}}
-RESUMED = ("ppo", "dapo")
-"""Those with more than TRL's own state in a checkpoint: a critic, and the stream of fresh prompts."""
+OWN: Mapping[str, dict[str, Any]] = {
+    "dapo": {"refill_rounds": 1},
+    "prorl": {"refill_rounds": 1, "reset_every_steps": 2},
+    "pass_at_k_training": {"k": 2},
+}
+RESUMED = ("ppo", "dapo", "prorl")
+"""Those with more than TRL's own state in a checkpoint: a critic, the stream of fresh prompts, a moved reference."""
 SHARDED = ("grpo", "ppo")
 """Trained under FSDP too: a policy, and a policy with a critic."""
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}

@@ -149,7 +149,9 @@ def test_loss_and_metrics(name: str, one: Run, two: Run) -> None:
     assert set(ours) == set(theirs)
     known = [key for key in LOGGED if key in ours]
     assert {key: theirs[key] for key in known} == pytest.approx({key: ours[key] for key in known}, abs=1e-5)
-    assert ours["loss"] != 0 and ours["grad_norm"] > 0
+    assert ours["grad_norm"] > 0
+    if algorithms.get(name).objective.loss != "sequence_mean":  # there, advantages of mean 0 make a loss of 0
+        assert ours["loss"] != 0
 
 
 @pytest.mark.parametrize("name", NAMES)

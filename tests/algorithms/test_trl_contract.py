@@ -52,6 +52,7 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "generation_kwargs": lambda value: value["do_sample"] is True and "max_new_tokens" in value,
     "num_generations": lambda value: value == 4,
     "use_vllm": lambda value: value is False,
+    "ref_model": lambda value: value is None,  # without a KL term; tests/algorithms/test_reference.py has one
     "current_gradient_accumulation_steps": lambda value: value == 2,
 }
 """What a trainer has after a step of two micro-batches on groups of four, and what we rely on in it."""

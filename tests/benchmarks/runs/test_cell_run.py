@@ -201,12 +201,12 @@ def test_an_interrupted_evaluation_goes_on(copied):
 
 # ------------------------------------------------------------------------------------------------ killed
 
-KILLED = ("grpo", "ppo", "dapo")
+KILLED = ("grpo", "ppo", "dapo", "prorl")
 LONGER = {
     "training.budget": {"steps": 4},
     "training.prompts_per_step": 4,
     "training.save_every_steps": 2,
-    "training.algorithms": {"dapo": {"refill_rounds": 2}},
+    "training.algorithms": {"dapo": {"refill_rounds": 2}, "prorl": {"refill_rounds": 2, "reset_every_steps": 1}},
 }
 """Two updates a step: checkpoints at updates 4 and 8."""
 LAST = 7
@@ -250,6 +250,10 @@ def compare_own_state(algorithm: str, checkpoint: Path, expected: Path) -> None:
         critic, wanted_critic = snapshot(checkpoint / "critic"), snapshot(expected / "critic")
         assert {name: digest for name, (_, digest) in critic.items()} == {n: d for n, (_, d) in wanted_critic.items()}
         assert len(critic) == 2, "weights and optimiser"
+    if algorithm == "prorl":
+        reference = checkpoint / "reference" / "model.safetensors"
+        assert same_file(reference, expected / "reference" / "model.safetensors")
+        assert not same_file(reference, checkpoint / "model.safetensors"), "the policy has moved on since the reset"
     if algorithm == "dapo":
         assert state["refill_cursor"] > 0 and state["cost"]["discarded"]["completions"] > 0, "it did refill"
 
