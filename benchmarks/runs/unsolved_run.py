@@ -28,7 +28,6 @@ from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.runs.suite_evaluation import check_versions
 from benchmarks.seeds import derive
-from benchmarks.settings import Sampling
 from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.designs import FixedDesign, JudgedBy
 from benchmarks.tasks import Problem
@@ -152,8 +151,8 @@ def _draw(
     problems: list[Problem] = [problem for problem in source.load() if problem.problem_id in wanted]
     return evaluate_dataset(
         pool, problems, source.make_verifier(), dataset=dataset, task_version=question.task_version,
-        design=FixedDesign(target - before), sampling=Sampling(**question.sampling),
-        prompt_template=question.prompt_template, seed=derive(UNSOLVED, verdict, question.seed, target),
+        design=FixedDesign(target - before), sampling=run.suite.evaluation.sampling,
+        prompt_template=run.suite.prompt_template, seed=derive(UNSOLVED, verdict, question.seed, target),
         folder=folder / f"to-{target}", progress=place.progress,
     )  # fmt: skip
 
