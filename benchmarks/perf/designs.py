@@ -3,14 +3,14 @@
     python -m benchmarks.perf.designs [--base runs/countdown/base --trained runs/countdown/grpo-s0] [--seeds 3]
 
 Nothing is sampled here. A population says how the chances of a sound answer, and of a correct but unsound one, are
-spread over problems: fitted to the counts of two runs, or else the built-in one (below). Given that, the number of
+spread over problems: fitted to the counts of two runs, or else to those of `_populations.py`. Given that, the number of
 samples that a design draws and the variance of its estimates are exact. To them comes the noise of training again,
 `--seed-sd`, which no design takes away.
 
-Read a row so: for trained models, `difference` is the standard error of a difference of two algorithms, each the mean
-over S seeds, and `cost` what the same precision costs with this design beside the first row's, training included. For
-the base, `gap` is the standard error of a gap, and `all` the samples of the whole table, base and trained models.
-Standard errors are in points, given the problems; those of the choice of problems come on top, alike for all designs.
+Standard errors are in points, given the problems; that of the choice of problems comes on top, alike for all designs.
+`sound, curve` is the largest one at k = 2, 4, ..., 128. `difference` is that of two algorithms' sound pass@1, each the
+mean over S trainings, and `cost` what the same precision of it costs in completions beside the first row, those of
+training included. `gap` is that of one algorithm's gap, and `all` the samples of base and models, beside the first row.
 
 Axes: Q grid of p(sound), T grid of p(correct | not sound).
 """
@@ -26,14 +26,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
 
 from benchmarks.errors import UsageError
+from benchmarks.perf._populations import BASE as BASE_COUNTS
+from benchmarks.perf._populations import SAMPLES
+from benchmarks.perf._populations import TRAINED as TRAINED_COUNTS
 from benchmarks.perf._stage import program
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import read_record
 from benchmarks.runs.run_folder import RECORD
-from benchmarks.statistics.designs import Design, Floats, TwoOutcomeDesign
+from benchmarks.statistics.designs import VERDICTS, Design, Floats, JudgedBy, TwoOutcomeDesign
 from benchmarks.statistics.passk import FixedDesign, StopOnSound
 from benchmarks.statistics.sampling import joint_grid, joint_mixing_weights
 
@@ -42,9 +44,7 @@ TRAINED: tuple[Design, ...] = (
     StopOnSound((64, 128, 256), 1),
     StopOnSound((64, 128, 256), 2),
     StopOnSound((64, 128, 256), 8),
-    StopOnSound((64, 128, 256), 16),
     StopOnSound((32, 64, 128, 256), 4),
-    StopOnSound((96, 256), 4),
     StopOnSound((128, 256), 4),
     FixedDesign(256),
 )
@@ -58,6 +58,7 @@ BASE: tuple[Design, ...] = (
     FixedDesign(512),
 )
 K = 256
+KS = (1, 2, 4, 8, 16, 32, 64, 128, K)
 
 
 @dataclass(frozen=True)
@@ -79,28 +80,10 @@ class Population:
         return cls(run.name, len(counts.problem_ids), weights_QT)
 
     @classmethod
-    def of_betas(cls, name: str, out_of_reach: float, sound: tuple[float, float], unsound: tuple[float, float]):  # type: ignore[no-untyped-def]
-        """A share without any sound answer, a Beta for the others, and one for the correct among the rest."""
-        p_Q, unsound_T = joint_grid(K)
-        weights_QT = np.outer(_beta(p_Q, *sound) * (1 - out_of_reach), _beta(unsound_T, *unsound))
-        weights_QT[0] += out_of_reach * _beta(unsound_T, *unsound)
-        return cls(name, 256, weights_QT)
-
-
-def _beta(grid_Q: Floats, a: float, b: float) -> Floats:
-    """(Q,): the distribution's mass around each point."""
-    between = (grid_Q[1:] + grid_Q[:-1]) / 2
-    return np.diff(stats.beta.cdf(np.concatenate([[0.0], between, [1.0]]), a, b))
-
-
-def built_in_base() -> Population:
-    """Moments of a base."""
-    return Population.of_betas("built in", 0.1, (0.5, 1.5), (0.5, 20.0))
-
-
-def built_in_trained() -> Population:
-    """Moments of a trained one."""
-    return Population.of_betas("built in", 0.1, (0.5, 1.5), (0.5, 20.0))
+    def built_in(cls, name: str, counts: str) -> Population:
+        """Fitted to the counts of `_populations.py`."""
+        c_N, s_N = np.array([pair.split("/") for pair in counts.split()], dtype=np.int64).T
+        return cls(name, len(c_N), joint_mixing_weights(np.full(len(c_N), SAMPLES), c_N, s_N, K))
 
 
 @dataclass(frozen=True)
@@ -109,7 +92,7 @@ class Figures:
 
     samples: float
     """Of a problem, in the mean."""
-    errors: dict[tuple[str, int], float]
+    errors: dict[tuple[JudgedBy, int], float]
     """(verdict, k) -> standard error of the dataset's mean given the problems, in points."""
 
 
@@ -120,17 +103,15 @@ def figures(design: Design, population: Population) -> Figures:
     sound = design.sound if isinstance(design, StopOnSound) else design
     assert isinstance(sound, TwoOutcomeDesign)
     samples = float(weights_Q @ design.expected_samples(p_Q))
-    errors = {}
-    for k in (1, K):
+    errors: dict[tuple[JudgedBy, int], float] = {}
+    for k in KS:
         if isinstance(design, StopOnSound):
             variance_QT = design.sampling_variance(p_Q, unsound_T, k)
         else:
             correct_QT = p_Q[:, None] + (1 - p_Q[:, None]) * unsound_T
             variance_QT = sound.sampling_variance(correct_QT.ravel(), k).reshape(correct_QT.shape)
-        for verdict, variance in (
-            ("answer", np.sum(weights_QT * variance_QT)),
-            ("sound", weights_Q @ sound.sampling_variance(p_Q, k)),
-        ):
+        means = np.sum(weights_QT * variance_QT), weights_Q @ sound.sampling_variance(p_Q, k)
+        for verdict, variance in zip(VERDICTS, means, strict=True):
             errors[verdict, k] = 100 * math.sqrt(max(float(variance), 0.0) / population.n_problems)
     return Figures(samples, errors)
 
@@ -150,12 +131,12 @@ class Asked:
     algorithms: int
 
 
-def difference(found: Figures, asked: Asked, verdict: str) -> float:
+def difference(found: Figures, asked: Asked, verdict: JudgedBy) -> float:
     """The standard error of a difference of two algorithms' mean pass@1."""
     return math.sqrt(2 * (found.errors[verdict, 1] ** 2 + asked.seed_sd**2) / asked.seeds)
 
 
-def gap(base: Figures, trained: Figures, asked: Asked, verdict: str) -> float:
+def gap(base: Figures, trained: Figures, asked: Asked, verdict: JudgedBy) -> float:
     """The standard error of one algorithm's gap: the base is sampled once, the algorithm trained S times."""
     own = (trained.errors[verdict, 1] ** 2 + asked.seed_sd**2) / asked.seeds
     return math.sqrt(base.errors[verdict, K] ** 2 + own)
@@ -163,14 +144,16 @@ def gap(base: Figures, trained: Figures, asked: Asked, verdict: str) -> float:
 
 def trained_table(population: Population, asked: Asked) -> Table:
     """A row for each design of a trained model."""
-    shown = Table(f"trained: {population.name}, {population.n_problems} problems", title=None)
-    for name in ("samples", "answer@1", f"answer@{K}", "sound@1", f"sound@{K}", "difference", "cost"):
+    shown = Table(f"trained: {population.name}")
+    for name in ("samples", "answer@1", f"answer@{K}", "sound@1", "sound, curve", f"sound@{K}", "difference", "cost"):
         shown.add_column(name, justify="right")
     first = figures(TRAINED[0], population)
     for design in TRAINED:
         found = figures(design, population)
         price = [difference(one, asked, "sound") ** 2 * (one.samples + asked.training) for one in (found, first)]
-        errors = [found.errors[verdict, k] for verdict in ("answer", "sound") for k in (1, K)]
+        curve = max(found.errors["sound", k] for k in KS[1:-1])
+        answer, sound = ([found.errors[verdict, k] for k in (1, K)] for verdict in VERDICTS)
+        errors = [*answer, sound[0], curve, sound[1]]
         shown.add_row(
             label(design), f"{found.samples:.0f}", *(f"{error:.2f}" for error in errors),
             f"{difference(found, asked, 'sound'):.2f}", f"{price[0] / price[1]:.2f}",
@@ -180,7 +163,7 @@ def trained_table(population: Population, asked: Asked) -> Table:
 
 def base_table(population: Population, trained: Population, asked: Asked) -> Table:
     """A row for each design of the base, with trained models under the first of theirs."""
-    shown = Table(f"base: {population.name}, {population.n_problems} problems")
+    shown = Table(f"base: {population.name}")
     for name in ("samples", f"answer@{K}", f"sound@{K}", "gap, answer", "gap, sound", "all"):
         shown.add_column(name, justify="right")
     other, first = figures(TRAINED[0], trained), figures(BASE[0], population)
@@ -198,9 +181,9 @@ def base_table(population: Population, trained: Population, asked: Asked) -> Tab
 
 
 def label(design: Design) -> str:
-    """ "64, 128, 256; stops at 4 sound", or "256 of each"."""
+    """ "64, 128, 256; 4", or "256 of each"."""
     rounds = ", ".join(map(str, design.rounds))
-    return f"{rounds} of each" if design.stop_after is None else f"{rounds}; stops at {design.stop_after}"
+    return f"{rounds} of each" if design.stop_after is None else f"{rounds}; {design.stop_after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -215,12 +198,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--algorithms", type=int, default=7, help="in the table")
     given = parser.parse_args(arguments)
     asked = Asked(given.seeds, given.seed_sd, given.training, given.algorithms)
-    base = Population.of_run(given.base, given.dataset) if given.base else built_in_base()
-    trained = Population.of_run(given.trained, given.dataset) if given.trained else built_in_trained()
+    base, trained = (
+        Population.of_run(run, given.dataset) if run else Population.built_in(name, counts)
+        for run, name, counts in ((given.base, "embedded base", BASE_COUNTS), (given.trained, "GRPO", TRAINED_COUNTS))
+    )
     console = Console(width=None if Console().is_terminal else 120)
     console.print(trained_table(trained, asked))
     console.print(base_table(base, trained, asked))
     console.print(
+        "A design is its rounds, and the sound answers that stop a problem. "
         f"Standard errors in points, given the problems; difference and gap with S = {asked.seeds} and a seed sd of "
         f"{asked.seed_sd:g} points; cost and all: see the top of the file."
     )
