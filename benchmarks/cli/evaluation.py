@@ -1,4 +1,4 @@
-"""The commands that measure a model: `evaluate`, and `gap` for counts that already exist."""
+"""The commands that measure a model: `evaluate`, `unsolved` for the problems that it lost, `gap` for any counts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli.options import EngineOption, OutOption, QuietOption, SuiteOption, WorkersOption, load_suite
-from benchmarks.errors import UsageError, unknown
+from benchmarks.cli.options import (
+    EngineOption,
+    OutOption,
+    QuietOption,
+    SuiteOption,
+    VerdictOption,
+    WorkersOption,
+    load_suite,
+    read_verdict,
+)
+from benchmarks.errors import UsageError
 
 
 def evaluate(
@@ -73,15 +82,50 @@ def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int 
     show([done.record], folder.parent, folder)
 
 
+def unsolved(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run of a trained model, OUT/SUITE/CELL.")],
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
+    up_to: Annotated[int, typer.Option("--up-to", min=1, help="Samples a problem, the run's own among them.")] = 4096,
+    verdict: VerdictOption = "answer",
+    model: Annotated[str | None, typer.Option("--model", help="Where to sample from; default: the run's own.")] = None,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw more samples for the problems that the base solved and this model did not: which are really gone?
+
+    Stops a problem at its first correct sample. Everything is stored under RUN/unsolved and never mixed into the run's
+    own counts. Interrupt it at any moment, or ask for a larger --up-to later: what was drawn is kept.
+    """
+    from benchmarks.progress import Progress
+    from benchmarks.runs.regrade_run import RunFolder
+    from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.unsolved_run import Unsolved, checkpoints, draw_for_unsolved
+
+    def show(found: Unsolved) -> None:
+        total = len(found.solved) + len(found.unsolved)
+        print(f"{found.dataset}: {total} problems solved by the base and not in {found.n:,} samples of {run.name}")
+        for _, at in checkpoints(found.n, found.up_to):
+            print(f"  solved within {at:,} samples: {found.solved_within(at)}")
+        limit = "" if found.upper_limit is None else f", each p below {100 * found.upper_limit:.2g} %"
+        level = "" if found.upper_limit is None else f" ({100 * found.confidence:g} % upper limit, new samples alone)"
+        print(f"  still unsolved after {found.up_to:,}: {len(found.unsolved)}{limit}{level}")
+
+    judge, folder = read_verdict(verdict), RunFolder.read(run)
+    with Progress(quiet) as progress:
+        place = Place(workers=workers, progress=progress)
+        names = dataset or list(folder.record.evaluations)
+        found = [draw_for_unsolved(folder, name, up_to, place, judge, model) for name in names]
+    for one in found:
+        show(one)
+
+
 def gap(
     base: Annotated[Path, typer.Option("--base", help="The counts.jsonl of the base.")],
     trained: Annotated[Path, typer.Option("--trained", help="The counts.jsonl of the trained model.")],
     k: Annotated[int, typer.Option("--k", help="The k of pass@k(base) - pass@1(trained).")] = 256,
     confidence: Annotated[float, typer.Option("--confidence", help="Of the interval.")] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
-    verdict: Annotated[
-        str, typer.Option("--verdict", help="What is correct: answer, or answer with a sound chain (sound).")
-    ] = "answer",
+    verdict: VerdictOption = "answer",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a sentence.")] = False,
 ) -> None:
     """The sampling efficiency gap of two counts files, wherever they came from.
@@ -89,12 +133,9 @@ def gap(
     `--verdict sound` needs files that count sound answers, under a design that did not stop on answers alone.
     """
     from benchmarks.statistics.counts import Counts, read_counts
-    from benchmarks.statistics.designs import VERDICTS
     from benchmarks.statistics.gap import sampling_efficiency_gap
 
-    judge = next((known for known in VERDICTS if known == verdict), None)
-    if judge is None:
-        raise unknown("verdict", verdict, VERDICTS)
+    judge = read_verdict(verdict)
 
     def read(path: Path) -> Counts:
         try:

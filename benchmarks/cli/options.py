@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmarks.errors import unknown
+
 if TYPE_CHECKING:
+    from benchmarks.statistics.designs import JudgedBy
     from benchmarks.suites.schema import Suite
 
 SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite (see rlvr-gap list) or a YAML file.")]
@@ -23,6 +26,21 @@ ChangesOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number of training processes (torchrun).")]
+
+
+VerdictOption = Annotated[
+    str, typer.Option("--verdict", help="What is correct: answer, or the answer under a sound chain (sound).")
+]
+
+
+def read_verdict(name: str) -> JudgedBy:
+    """UsageError for one that does not exist."""
+    from benchmarks.statistics.designs import VERDICTS
+
+    for known in VERDICTS:
+        if known == name:
+            return known
+    raise unknown("verdict", name, VERDICTS)
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:

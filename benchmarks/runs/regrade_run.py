@@ -60,15 +60,20 @@ class RunFolder:
             raise UsageError(f"{folder} was imported from counts: there are no completions to grade.")
         return cls(folder, record, parse(record.settings.get("suite"), str(folder / RECORD)))
 
+    @property
+    def base_folder(self) -> Path:
+        """Where the base of its suite is."""
+        return self.folder.parent / BASE
+
     def base(self) -> Record | None:
         """The record that the gaps are measured from. None for the base itself and for a run without gaps."""
         if self.record.cell.algorithm == BASE:
             return None
-        base = read_done(self.folder.parent / BASE)
+        base = read_done(self.base_folder)
         if base is not None and base.suite.hash == self.record.suite.hash:
             return base
         if self.record.gap:
-            raise Failure(f"{self.folder.parent / BASE} has no record of this suite to measure the gap from.")
+            raise Failure(f"{self.base_folder} has no record of this suite to measure the gap from.")
         return None
 
     def regrade(self, place: Place, datasets: Sequence[str] = (), model: str | None = None) -> RunRegrade:
@@ -96,7 +101,7 @@ class RunFolder:
     def _check_base(self, base: Record, names: Sequence[str]) -> None:
         """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""
         for name in names:
-            found, folder = base.evaluations[name], self.folder.parent / BASE
+            found, folder = base.evaluations[name], self.base_folder
             check_versions(base, folder, name, found.versions.task, self._verifier(name).VERSION)
             read_evaluated(found, folder)
 
@@ -107,13 +112,14 @@ class RunFolder:
         if done.result is not None:
             return done
         question, engine = read_question(folder), self.suite.engine
-        path, revision = self._model(model, len(done.lacking), name)
+        lacking = f"the new verdicts ask for more samples of {len(done.lacking)} problems of '{name}'"
+        path, revision = self.model(model, lacking)
         spec = EngineSpec(question.engine, path, revision, dict(engine.settings))
         with EnginePool(spec, place.workers or engine.workers, question.rows_per_batch) as pool:
             return regrade(folder, problems, self._verifier(name), pool=pool, progress=place.progress)
 
-    def _model(self, asked: str | None, lacking: int, dataset: str) -> tuple[str, str | None]:
-        """Returns what the run sampled from, with the hub's revision. Raises Failure if it is unknown or gone."""
+    def model(self, asked: str | None, why: str) -> tuple[str, str | None]:
+        """What the run sampled from, or what is asked for instead, and the hub's revision. Not known: Failure."""
         if asked is not None:
             return asked, None
         if self.record.cell.algorithm == BASE:
@@ -125,7 +131,7 @@ class RunFolder:
         path, at, revision = str(self.record.settings.get("model")).rpartition("@")
         if at:  # of the hub: a folder is known by its hash alone
             return path, revision
-        raise Failure(f"the new verdicts need more samples of {lacking} problems of '{dataset}': choose a --model.")
+        raise Failure(f"{why}: name the --model.")
 
     def _record(self, results: dict[str, DatasetResult], base: Record | None) -> Record:
         old, today = self.record, provenance(now(), now())
@@ -142,7 +148,7 @@ class RunFolder:
         )
 
     def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
-        folder = self.folder.parent / BASE
+        folder = self.base_folder
         return gaps(base, folder, results, self.suite.evaluation.k, verdict) if base else {}
 
     def _stale(self, record: Record) -> tuple[Path, ...]:

@@ -102,9 +102,12 @@ class Gap(Strict):
     crossing: Crossing
     k_equivalent: KEquivalent
     gained: Count
-    """Problems that the trained model solved at least once and the base never."""
+    """Problems that the trained model solved and the base did not, in as many samples of each (the smaller design's).
+
+    Where a design has more samples than that, the expected number for a part of them, rounded.
+    """
     lost: Count
-    """Problems that the base solved at least once and the trained model never."""
+    """The same with base and trained model exchanged."""
     errors: ErrorBounds | None = None
     """Null where there is no ERROR verdict, or the counts do not tell errors apart."""
 
@@ -151,8 +154,8 @@ def sampling_efficiency_gap(
         gain_at_1=interval(trained_1_N - base_1_N, confidence, seed),
         change_at_k=interval(trained_k_N - base_k_N, confidence, seed),
         **_curves(base, trained),
-        gained=int(np.sum((trained.c_N > 0) & (base.c_N == 0))),
-        lost=int(np.sum((base.c_N > 0) & (trained.c_N == 0))),
+        gained=_solved_by_one(trained, base),
+        lost=_solved_by_one(base, trained),
         errors=_error_bounds(base, trained, k),
     )
 
@@ -191,6 +194,12 @@ def _check(base: Counts, trained: Counts, k: int, confidence: float) -> None:
 
 def _mean(values_N: Floats) -> float:
     return min(max(float(np.mean(values_N)), 0.0), 1.0)  # a mean of ones can round to above one
+
+
+def _solved_by_one(one: Counts, other: Counts) -> int:
+    """Problems that `one` solved and `other` did not; at the largest k of a design, pass@k is 1 for solved, else 0."""
+    k = min(one.design.max_k, other.design.max_k)
+    return round(float(np.sum(one.pass_at_k(k) * (1 - other.pass_at_k(k)))))
 
 
 def _sampling_error(counts: Counts, k: int) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.perf import evaluation, sequential
+from benchmarks.perf import designs, evaluation, sequential
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
@@ -50,6 +51,39 @@ def test_sequential_of_runs(tmp_path, capsys):
     shutil.rmtree(tmp_path / "runs" / "base")
     with pytest.raises(UsageError, match="no finished cell"):
         sequential.main(["--suite", str(suite), "--runs", str(tmp_path / "runs")])
+
+
+def test_designs_by_hand():
+    """256 problems, each sample of them sound with probability 1/2 and never correct without being sound.
+
+    Of 256 fixed samples pass@1 has the variance 1/4 / 256 for a problem, so the mean 1/2 / 256: 0.195 points.
+    """
+    p_Q, unsound_T = designs.joint_grid(designs.K)
+    weights_QT = np.zeros((len(p_Q), len(unsound_T)))
+    weights_QT[[49, 50], 0] = 0.5  # the two points of the grid beside 1/2
+    population = designs.Population("half", 256, weights_QT)
+    fixed = designs.figures(FixedDesign(256), population)
+    assert fixed.samples == pytest.approx(256)
+    assert fixed.errors["sound", 1] == pytest.approx(100 / 512, rel=0.01) == fixed.errors["answer", 1]
+    assert fixed.errors["sound", 256] == pytest.approx(0, abs=1e-6)
+    asked = designs.Asked(seeds=3, seed_sd=1.5, training=58, algorithms=7)
+    assert designs.difference(fixed, asked, "sound") == pytest.approx((2 * (0.195**2 + 1.5**2) / 3) ** 0.5, rel=1e-3)
+    assert designs.gap(fixed, fixed, asked, "sound") == pytest.approx(((0.195**2 + 1.5**2) / 3) ** 0.5, rel=1e-3)
+    stopping = designs.figures(StopOnSound((64, 128, 256), 4), population)
+    assert stopping.samples == pytest.approx(64, abs=0.01)
+    assert stopping.errors["answer", 1] == pytest.approx(200 / 512, rel=0.01)
+
+
+def test_designs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(designs, "TRAINED", (StopOnSound((64, 256), 1), FixedDesign(256)))
+    monkeypatch.setattr(designs, "BASE", (FixedDesign(256), StopOnSound((64, 256), 4)))
+    designs.main(["--seeds", "5"])
+    shown = capsys.readouterr().out
+    assert "embedded base" in shown and "64, 256; 1" in shown and "S = 5" in shown
+    base = draw_counts(0.3, 12, 0, FixedDesign(256))
+    write_run(tmp_path, "base", {"test": base}, ks=(1, 256))
+    with pytest.raises(UsageError, match="do not tell sound answers"):
+        designs.main(["--base", str(tmp_path / "base")])
 
 
 @pytest.mark.slow

@@ -335,3 +335,14 @@ def _stop(design: SequentialDesign, outcomes: tuple[str, ...], right: str) -> tu
         if c >= design.stop_after or n == design.rounds[-1]:
             return n, c, outcomes[:n].count("E")
     raise AssertionError
+
+
+def test_gained_and_lost_are_of_as_many_samples_on_both_sides():
+    """The base had 4 samples, the trained model 2, and 1 or 2 of the base's were right where none of the other's was.
+
+    In 2 samples the base would have solved (4, 1) with probability 1 - C(3,2)/C(4,2) = 1/2, (4, 2) with 5/6: 1.33.
+    """
+    base, trained = counts([1, 2, 0], 4, FixedDesign(4)), counts([0, 0, 1], 2, FixedDesign(2))
+    gap = sampling_efficiency_gap(base, trained, k=2)
+    assert (gap.gained, gap.lost) == (1, 1)
+    assert sampling_efficiency_gap(trained, base, k=2).gained == 1

@@ -17,7 +17,7 @@ from benchmarks.statistics.passk import (
     pass_at_k,
     sampling_error,
 )
-from benchmarks.statistics.sampling import joint_mixing_weights
+from benchmarks.statistics.sampling import joint_grid, joint_mixing_weights
 from tests.benchmarks.statistics.test_passk import rank
 
 DEFAULT = StopOnSound()
@@ -267,10 +267,14 @@ def test_sampling_error_is_calibrated(population):
 def test_joint_mixing_weights_are_a_distribution_with_the_right_means():
     rng = np.random.default_rng(3)
     n_N, c_N, s_N = draw(np.full(400, 0.1), np.full(400, 0.3), rng)
-    weights_QT = joint_mixing_weights(n_N, c_N, s_N, DEFAULT)
+    weights_QT, (p_Q, unsound_T) = joint_mixing_weights(n_N, c_N, s_N, 256), joint_grid(256)
     assert weights_QT.sum() == pytest.approx(1) and np.all(weights_QT >= 0)
+    # the mean of 400 shares out of 64 samples or more has a standard error of 0.3 / 8 / 20 = 0.002; and half a step
+    # of the grids there, 0.007 and 0.06, comes on top
+    assert weights_QT.sum(axis=1) @ p_Q == pytest.approx(0.1, abs=0.017)
+    assert weights_QT.sum(axis=0) @ unsound_T == pytest.approx(0.3 / 0.9, abs=0.07)
     with pytest.raises(ValueError, match="sound"):
-        joint_mixing_weights(n_N, c_N, None, DEFAULT)
+        sampling_error(n_N, c_N, DEFAULT, [1])
 
 
 def test_dataset():
