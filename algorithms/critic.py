@@ -1,8 +1,7 @@
-"""The critic (Need.CRITIC): a value for every token, how it is estimated from rewards, and how it learns."""
+"""The critic (`NeedsCritic`): a value for every token, how it is estimated from rewards, and how it learns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from algorithms.base import masked_mean
+from algorithms.base import CriticSettings, masked_mean
 
 FOLDER = "critic"
 """In a checkpoint. A folder of its own: engines that load every safetensors file of a model must not meet these."""
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
-
-
-@dataclass(frozen=True)
-class CriticSettings:
-    """How a critic learns; all of it is the algorithm's to say."""
-
-    learning_rate_factor: float
-    clip_range: float
-    warmup_steps: int
 
 
 def gae(rewards_B: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, gae_lambda: float) -> Tensor:

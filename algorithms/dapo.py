@@ -16,23 +16,23 @@ generates a whole batch and drops what is left over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
-from algorithms.base import Need
+from algorithms.base import NeedsRefill
 from algorithms.grpo import GRPO
 
 
 @dataclass(frozen=True)
-class DAPO(GRPO):
+class DAPO(NeedsRefill, GRPO):
     """Decoupled clip and dynamic sampling policy optimisation."""
 
     name: ClassVar[str] = "dapo"
     paper: ClassVar[str] = "arXiv 2503.14476"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.REFILL})
 
     clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
     clip_high: Annotated[float, Field(gt=0)] = 0.28
@@ -40,10 +40,11 @@ class DAPO(GRPO):
     overlong_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     """The buffer of the overlong penalty as a share of the length limit (source: 4,096 of 20,480). 0: no penalty."""
 
-    def trl_config(self) -> dict[str, Any]:
-        """The common surrogate with clip-higher; token mean and no KL whatever the suite says: they define DAPO."""
-        own = {"loss_type": "dapo", "epsilon": self.clip_low, "epsilon_high": self.clip_high, "beta": 0.0}
-        return super().trl_config() | own
+    def pins(self) -> Mapping[str, Any]:
+        """Clip-higher, the token-level loss, and no KL term."""
+        return {
+            "clip_range": self.clip_low, "clip_range_high": self.clip_high, "loss": "token_mean", "kl_coefficient": 0.0,
+        }  # fmt: skip
 
     def shape(self, rewards_B: Tensor, lengths_B: Tensor, limit: int) -> Tensor:
         """{0, 1} -> {-1, +1}, minus up to 1 for completions in the last `overlong_share` of the limit (eq. 13)."""

@@ -20,17 +20,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from algorithms.base import Algorithm, Need, Rollouts, whiten
-from algorithms.critic import CriticSettings, gae
+from algorithms.base import Algorithm, CriticSettings, NeedsCritic, Rollouts, whiten
+from algorithms.critic import gae
 
 
 @dataclass(frozen=True)
-class PPO(Algorithm):
+class PPO(NeedsCritic, Algorithm):
     """Proximal policy optimisation with a separate critic."""
 
     name: ClassVar[str] = "ppo"
     paper: ClassVar[str] = "arXiv 1707.06347; GAE: 1506.02438"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.CRITIC})
 
     gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -18,16 +18,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Need, Rollouts
+from algorithms.base import Algorithm, NeedsGreedyBaseline, Rollouts
 
 
 @dataclass(frozen=True)
-class ReMax(Algorithm):
+class ReMax(NeedsGreedyBaseline, Algorithm):
     """REINFORCE with the greedy completion's reward as baseline."""
 
     name: ClassVar[str] = "remax"
     paper: ClassVar[str] = "arXiv 2310.10505, algorithm 1"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GREEDY_BASELINE})
 
     def advantages(self, rollouts: Rollouts) -> Tensor:
         """(B,). No greedy rewards: ValueError. A group whose greedy verdict is not known: 0."""

@@ -20,7 +20,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig
 
-from algorithms.base import Algorithm, Need
+from algorithms.base import Algorithm, NeedsCritic
 from algorithms.checkpoints import (
     check_architecture,
     export_policy,
@@ -48,7 +48,7 @@ RESULT_FILE = "result.json"
 _TIMES = ("step_time", "epoch")
 """Left out of the log: it is a function of the seed, wall clock is not."""
 
-Progress = Callable[[float, dict[str, float]], None]
+ReportProgress = Callable[[float, dict[str, float]], None]
 """(share of the budget used, the last step's metrics)."""
 
 
@@ -67,7 +67,7 @@ class TrainSpec:
     seed: int
     """32 bits."""
     revision: str | None = None
-    progress: Progress = field(default=lambda share, metrics: None)
+    progress: ReportProgress = field(default=lambda share, metrics: None)
     processes: int = 1
     """How many processes must be training together; another world size is refused."""
 
@@ -136,7 +136,7 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
         write_json_atomic(spec.folder / CONFIG_FILE, {k: v for k, v in fields.items() if k != "output_dir"})
     model, tokenizer = load_policy(spec.model, spec.revision)
     critic = None
-    if Need.CRITIC in spec.algorithm.needs:
+    if isinstance(spec.algorithm, NeedsCritic):
         critic = make_critic(spec.model, spec.revision, spec.settings.gradient_checkpointing)
     trainer = RLVRTrainer(
         spec.algorithm, spec.settings, spec.verify, critic, model=model, args=args, processing_class=tokenizer,

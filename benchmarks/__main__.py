@@ -1,6 +1,6 @@
-"""The program `rlvr-gap`, put together from its commands in `benchmarks/cli/`.
+"""The program `rlvr-gap`, assembled from its commands in `benchmarks/cli/`.
 
-Exit codes: 0 done, 1 it could not be done, 2 wrong input, 130 interrupted.
+The exit code is 0 for success, 1 for a failure, 2 for wrong input, and 130 for an interrupt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.errors import Failure, UsageError
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="How much of what a base model can reach do RLVR algorithms turn into first-try accuracy?",
+    help="Measure how much of what a base model can reach RLVR algorithms turn into first-try accuracy.",
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.command()(training.bench)
@@ -36,7 +36,7 @@ app.command("list")(names.list_)
 
 
 def main() -> None:
-    """The console script."""
+    """Runs the console script."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*")
@@ -58,7 +58,7 @@ def _run() -> int:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """One command in this process. Wrong input: UsageError; could not be done: Failure; Ctrl-C: KeyboardInterrupt."""
+    """Runs one command in this process. Raises UsageError for wrong input, Failure, or KeyboardInterrupt for Ctrl-C."""
     try:
         code = app(list(arguments), standalone_mode=False)  # typer turns a Ctrl-C into an exit code
     except TyperException as error:

@@ -1,6 +1,6 @@
-"""How files are written and read here: all or nothing on write, strict on read, one line for the user when it fails.
+"""Writes files all or nothing, reads them strictly, and reports a failure in one line.
 
-What is in them is the business of `benchmarks/records/` and `benchmarks/statistics/counts.py`.
+`benchmarks/records/` and `benchmarks/statistics/counts.py` decide what the files contain.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from benchmarks.errors import Failure
 
 
 def write_text_atomic(path: Path | str, text: str) -> None:
-    """Writes `text` so that a reader sees the old file or the new one, never a part. Not possible: `Failure`.
+    """Writes `text` so that a reader sees either the old file or the new one. Raises `Failure` if it cannot.
 
-    The text goes to a temporary file in the same folder, to the disk, and then takes the name in one step. Folders
-    that lack are made. A failure (no space, no right) leaves the old file as it was and no temporary file.
+    The text is written to a temporary file in the same folder and flushed to the disk, which then takes the name in one
+    step. Missing folders are created. After a failure (disk full, no permission) the old file is as it was, and no
+    temporary file is left.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -39,7 +40,7 @@ def write_text_atomic(path: Path | str, text: str) -> None:
 
 
 def write_json_atomic(path: Path | str, obj: Any) -> None:
-    """`write_text_atomic` of `obj` as indented JSON. Not JSON, or not finite: `Failure`, and nothing is written."""
+    """Writes `obj` as indented JSON with `write_text_atomic`. Raises `Failure` if `obj` is not finite JSON."""
     try:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -48,7 +49,7 @@ def write_json_atomic(path: Path | str, obj: Any) -> None:
 
 
 def file_sha256(path: Path | str) -> str:
-    """SHA-256 of the file, 64 hex digits. Not readable: `Failure`."""
+    """Returns the SHA-256 of the file as 64 hex digits. Raises `Failure` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -57,13 +58,13 @@ def file_sha256(path: Path | str) -> str:
 
 
 def content_hash(obj: Any) -> str:
-    """First 16 hex digits (64 bits) of the SHA-256 of `obj` as canonical JSON: sorted keys, no spaces, UTF-8."""
+    """Returns 16 hex digits (64 bits) of the SHA-256 of `obj` as canonical JSON: sorted keys, no spaces, UTF-8."""
     text = json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_text(path: Path | str) -> str:
-    """The text of the file. Not readable, not UTF-8: `Failure`."""
+    """Returns the text of the file. Raises `Failure` if it cannot be read or is not UTF-8."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -73,7 +74,7 @@ def read_text(path: Path | str) -> str:
 
 
 def loads_strict(text: str) -> Any:
-    """JSON as the standard has it: NaN, Infinity and a key that comes twice are ValueErrors too."""
+    """Parses standard JSON. NaN, Infinity and repeated keys raise ValueError too."""
     return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
 
 

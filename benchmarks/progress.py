@@ -1,4 +1,4 @@
-"""Progress of long stages: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+"""Progress of long stages: a bar with rate and time left on a terminal, and an occasional plain line elsewhere.
 
 with Progress() as progress, progress.stage("sample test", total=12_800, unit="completions") as stage:
     stage.advance(512)
@@ -28,7 +28,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 LINE_EVERY_S = 15.0
-"""Where there is no terminal: at most one line in this time."""
+"""Without a terminal, at most one line is printed in this time."""
 
 
 @dataclass
@@ -42,33 +42,33 @@ class Stage:
     done: float = 0
     started: float = field(default_factory=lambda: time.monotonic())
     skipped: float = 0
-    """Of `done`: what was there already, and says nothing about the rate."""
+    """The part of `done` that an earlier run did, which says nothing about the rate."""
 
     def advance(self, amount: float = 1) -> None:
-        """So much more is done."""
+        """Adds work that this run has done."""
         self.done += amount
         self.show(self)
 
     def skip(self, amount: float) -> None:
-        """So much was done before this run."""
+        """Adds work that was done before this run."""
         self.skipped += amount
         self.advance(amount)
 
     def update(self, name: str | None = None, total: float | None = None) -> None:
-        """Another name, or another total: None leaves it."""
+        """Changes the name or the total. None leaves it as it is."""
         self.name = self.name if name is None else name
         self.total = self.total if total is None else total
         self.show(self)
 
     @property
     def rate(self) -> float | None:
-        """Units a second since the stage began; None where nothing was done."""
+        """Units per second since the stage began, or None if nothing was done yet."""
         seconds = time.monotonic() - self.started
         done = self.done - self.skipped
         return done / seconds if done > 0 and seconds > 0 else None
 
     def line(self) -> str:
-        """`sample test: 512/12800 completions, 310/s, 40 s left`."""
+        """Returns a line such as `sample test: 512/12800 completions, 310/s, 40 s left`."""
         parts = [
             number(self.done) + ("" if self.total is None else f"/{number(self.total)}") + f" {self.unit}".rstrip()
         ]
@@ -80,12 +80,12 @@ class Stage:
 
 
 def number(value: float) -> str:
-    """`12800`, `41`, `2.35`: whole from a hundred on, three digits below."""
+    """Formats a value such as `12800`, `41` or `2.35`: whole from a hundred on, three digits below."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Formats seconds, such as `40 s`, `3 min 20 s` or `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -95,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Where stages show how far they are. `quiet`: nowhere. Writes to standard error unless told."""
+    """Shows how far stages are, on standard error by default. With `quiet` it shows nothing."""
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
@@ -116,7 +116,7 @@ class Progress:
 
     @contextlib.contextmanager
     def stage(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
-        """A stage; its bar stays on the terminal when it is done. Elsewhere its last line is always written."""
+        """Opens a stage. On a terminal its bar stays after the end; elsewhere its last line is always written."""
         if self._bars is not None:
             task = self._bars.add_task(name, total=total, unit=unit)
             stage = Stage(name, total, unit, lambda stage: self._show_bar(task, stage))

@@ -1,7 +1,7 @@
-"""Literal tables of what exists (`name -> "module:attribute"`), imported only when a name is asked for.
+"""Literal tables of what exists (`name -> "module:attribute"`). An entry is imported when its name is asked for.
 
-Every room (algorithms, tasks, verifiers, engines, launchers) has one such table, so that the list of what
-exists is readable without running anything, and asking for one member does not import the others.
+Every room (algorithms, tasks, verifiers, engines, launchers) has one such table. The list of what exists can therefore
+be read without running anything, and asking for one member does not import the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.errors import unknown
 
 
 def lookup(table: Mapping[str, str], name: str, kind: str) -> Any:
-    """The object that `table` names. Unknown name: `UsageError` (a ValueError) with the nearest and all known names."""
+    """Returns the object that `table` names. UsageError for an unknown name, with the nearest and all known ones."""
     if name not in table:
         raise unknown(kind, name, table)
     module, _, attribute = table[name].partition(":")

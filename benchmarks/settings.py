@@ -1,4 +1,4 @@
-"""What strict settings are made of, shared by suites and by the trainer."""
+"""Building blocks of strict settings, shared by suites and the trainer."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
-    """A part of what is asked for or written: immutable, and refuses keys that it does not know."""
+    """A part of a request or a record. It is immutable and refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True)
 
 
 def require(condition: bool, message: str) -> None:
-    """ValueError with the message unless the condition holds; for validators."""
+    """Raises ValueError with the message unless the condition holds. For validators."""
     if not condition:
         raise ValueError(message)
 
 
 class Sampling(Strict):
-    """How completions are drawn."""
+    """How completions are sampled."""
 
     temperature: Rate
     top_p: Annotated[float, Field(gt=0, le=1)]
     top_k: Annotated[int, Field(ge=0)]
-    """0: off."""
+    """0 switches it off."""
     max_new_tokens: Positive
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:
-    """One line for the first of pydantic's errors: the key, what is wrong, the nearest key where it is unknown."""
+    """Returns one line about pydantic's first error: the key, what is wrong, and the nearest key to an unknown one."""
     errors = error.errors(include_url=False)
     first, more = errors[0], len(errors) - 1
     rest = f" (and {more} more)" if more else ""
@@ -57,7 +57,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys of the model that `loc` leads to from `model`."""
+    """Returns the keys of the model that `loc` leads to from `model`."""
     skip = False  # the part after a dict's name is one of the dict's own keys, whatever it is called
     for part in loc:
         field = None if skip else next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
@@ -70,6 +70,6 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _flatten(annotation: Any) -> list[Any]:
-    """A type and all types in its brackets: `dict[str, Gap] | None` -> [..., dict, str, Gap, NoneType]."""
+    """Returns a type and all types in its brackets: `dict[str, Gap] | None` -> [..., dict, str, Gap, NoneType]."""
     inner = [part for argument in typing.get_args(annotation) for part in _flatten(argument)]
     return [typing.get_origin(annotation) or annotation, *inner]

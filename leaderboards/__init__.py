@@ -1,1 +1,1 @@
-"""Records in, pages out. Knows no torch."""
+"""Turns records into pages and tables, without torch."""

@@ -1,10 +1,10 @@
-"""Records in, one self-contained HTML page out.
+"""Builds one self-contained HTML page from records.
 
     rlvr-gap leaderboard --runs runs --out page.html
 
-Records that must not be compared never share a table (`summary.Key` says what they must share); a record that cannot
-be read is listed on the page and in what `build` returns. The page loads nothing and runs nothing: its style and its
-pictures are inside it, and everything that comes from a record is escaped. The same records give the same bytes.
+Records that must not be compared never share a table; `summary.Key` says what they must have in common. A record that
+cannot be read is listed on the page and in what `build` returns. The page loads nothing and runs nothing: its style and
+pictures are inside it, and all text from a record is escaped. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Broken:
     """Something that was asked for and could not be used."""
 
     where: str
-    """The file, by its last three names."""
+    """The last three parts of the file's path."""
     reason: str
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Page:
-    """What was written, and what it was built from."""
+    """The page that was written, and what it was built from."""
 
     path: Path
     n_records: int
@@ -71,7 +71,7 @@ class Entry:
 
     @property
     def where(self) -> str:
-        """The file by its last three names: the same on every machine."""
+        """The last three parts of the file's path, which are the same on every machine."""
         return _where(self.path)
 
 
@@ -83,7 +83,7 @@ class Row:
     evaluation: EvaluationRecord
     gap: Gap | None
     counts: Counts | None
-    """None where they are missing or do not belong to the record; `notes` say why."""
+    """None if they are missing or do not belong to the record; `notes` say why."""
     status: Status
     notes: list[str] = field(default_factory=list)
 
@@ -94,14 +94,14 @@ class Row:
 
     @property
     def order(self) -> tuple[float, str, int, str]:
-        """By gap, lower first; what has none by name."""
+        """Sort key: rows with a lower gap come first, and rows without a gap are sorted by name."""
         seed = self.entry.record.cell.seed
         return (self.gap.gap if self.gap else 0.0, self.label, -1 if seed is None else seed, self.entry.sha256)
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with the sentence under it."""
+    """A picture with its caption."""
 
     svg: Markup
     caption: str
@@ -109,23 +109,23 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything that may be compared: one suite, one dataset."""
+    """The rows that may be compared with each other: one suite and one dataset."""
 
     number: int
     key: Key
     rows: list[Row]
-    """The ranked ones by gap, then the base, then what is not ranked."""
+    """The ranked rows by gap, then the base, then the rows that are not ranked."""
     apart: list[str]
-    """Why this is not in one table with another section."""
+    """Reasons why this section is kept apart from others."""
     comparison: Comparison | None
     seeds: Mapping[str, int]
-    """Label -> ranked cells; more than one somewhere: means over seeds are shown."""
+    """Label -> number of ranked cells. Means over seeds are shown if any label has more than one."""
     curves: list[Plot]
     costs: list[Plot]
 
     @property
     def k(self) -> int:
-        """The k of the gaps; where there is only a base, the largest known."""
+        """The k of the gaps, or the largest known k if there is only a base."""
         return self.key.k or max(self.rows[0].evaluation.pass_at_k)
 
     @property
@@ -135,11 +135,11 @@ class Section:
 
 
 def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path | str, title: str = TITLE) -> Page:
-    """Writes the page, atomically, and returns where it is, with how many records it holds and what was broken.
+    """Writes the page atomically and returns its path, its number of records, and what could not be used.
 
-    Each path is a record file, or a folder that holds `record.json`, `*/record.json` (a suite's runs) or
-    `*/*/record.json` (all runs). A path that does not exist, or no record file anywhere: UsageError. The page cannot
-    be written: `Failure`. A broken record, or counts that are not the record's, stop nothing.
+    Each path is a record file, or a folder that holds `record.json`, `*/record.json` (the runs of a suite) or
+    `*/*/record.json` (all runs). Raises UsageError if a path does not exist or no path leads to a record, and Failure
+    if the page cannot be written. A broken record, or counts that do not match their record, do not stop the build.
     """
     paths = [run_dirs_or_records] if isinstance(run_dirs_or_records, Path | str) else list(run_dirs_or_records)
     entries, broken = load(paths)
@@ -153,7 +153,7 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
 
 
 def load(paths: Sequence[Path | str]) -> tuple[list[Entry], list[Broken]]:
-    """All records under the paths, by their content's hash, and the files that are none. Errors as in `build`."""
+    """Returns all records under the paths, sorted by content hash, and the files that are not. Errors as in `build`."""
     files: dict[Path, Path] = {}
     broken = []
     for path in map(Path, paths):
@@ -185,12 +185,12 @@ def _where(path: Path) -> str:
 
 
 def _plain(error: Exception, folder: Path) -> str:
-    """The reason without the folders of this machine."""
+    """Returns the reason without the folders of this machine."""
     return str(error).replace(f"{folder}/", "")
 
 
 def _counts(entry: Entry, evaluation: EvaluationRecord) -> Counts:
-    """The evaluation's counts, checked against the record. Missing, changed, of another record: `Failure`."""
+    """Returns the counts, checked against the record. Raises Failure if they are missing or not the record's."""
     path = Path(evaluation.counts.path)
     if path.is_absolute() or ".." in path.parts:
         raise Failure(f"{path} lies outside of the record's folder.")
@@ -208,7 +208,7 @@ def _counts(entry: Entry, evaluation: EvaluationRecord) -> Counts:
 
 
 def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Section]:
-    """One section for all that may be compared, by suite and dataset. Counts that do not fit go to `broken` too."""
+    """Makes one section per group of comparable rows, by suite and dataset, and adds unusable counts to `broken`."""
     rows: dict[Key, list[Row]] = defaultdict(list)
     bases: dict[Key, list[Row]] = defaultdict(list)
     for entry in entries:
@@ -246,7 +246,7 @@ def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[
 
 
 def _apart(key: Key, before: Sequence[Key], suites: Mapping[str, str]) -> list[str]:
-    """A sentence for each earlier section that a reader could take for the same as this one."""
+    """Returns a sentence for each earlier section that a reader could mistake for this one."""
     return [
         f"Kept apart from section {number}: {summary.why_apart(key, other)}."
         for number, other in enumerate(before, start=1)
@@ -277,7 +277,7 @@ def _section(number: int, key: Key, trained: list[Row], bases: list[Row], apart:
 
 
 def _reference(trained: Sequence[Row], bases: Sequence[Row]) -> Row | None:
-    """The base of a section: of several, the first that the gaps were measured from."""
+    """Returns the base that the gaps were measured from (the first one, if there are several)."""
     agreeing = (base for base in bases for row in trained if row.gap and _measured_from(row.gap, base))
     return next(agreeing, bases[0] if bases else None)
 
@@ -288,7 +288,7 @@ def _measured_from(gap: Gap, base: Row) -> bool:
 
 
 def _judge(trained: Sequence[Row], base: Row | None) -> None:
-    """Settles who is ranked: not on an invalid base, and a cell once, by its latest run."""
+    """Decides which rows are ranked. The base must be valid, and only the latest run of each cell is ranked."""
     latest: dict[tuple[str, int | None], Row] = {}
     for row in sorted(trained, key=_finished):
         cell = row.entry.record.cell
@@ -310,7 +310,7 @@ def _finished(row: Row) -> tuple[float, str]:
 
 
 def _same_problems(rows: Sequence[Row]) -> None:
-    """Leaves no counts in a section of which a problem could not be paired with the same problem of the others."""
+    """Removes the counts of rows whose problems differ from the section's, because they cannot be paired."""
     known = [row for row in rows if row.counts]
     for row in known:
         if row.counts and known[0].counts and row.counts.problem_ids != known[0].counts.problem_ids:
@@ -326,7 +326,7 @@ def _known(rows: Iterable[Row]) -> list[Counts]:
 
 
 def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> Comparison | None:
-    """All algorithms whose every cell has its counts; None where there is none."""
+    """Compares the algorithms whose cells all have counts. Returns None if there is no such algorithm."""
     scores = {label: _scores(_known(rows), key) for label, rows in groups.items() if all(row.counts for row in rows)}
     base_counts = _known([base] if base else [])
     if not scores:
@@ -340,7 +340,7 @@ def _scores(counts: Sequence[Counts], key: Key) -> Floats:
 
 
 def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:
-    """pass@k of the base and of every algorithm of which counts are known."""
+    """Plots pass@k of the base and of every algorithm with known counts."""
     base_counts = _known([base] if base else [])
     known = {label: _known(rows) for label, rows in groups.items()}
     figures = plots.curve_figures(base_counts, known)
@@ -348,7 +348,7 @@ def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) ->
 
 
 def _costs(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:
-    """pass@1 against all that training generated, in completions and in tokens."""
+    """Plots pass@1 against everything that training generated, in completions and in tokens."""
     figures = []
     for i, unit in enumerate(("completions", "tokens")):
         points = [
@@ -374,7 +374,7 @@ def _plot(figure: Figure, name: str, caption: str) -> Plot:
 
 
 def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_records: int) -> str:
-    """The page as text. Nothing in it depends on when or where it was made."""
+    """Returns the page as text, which does not depend on when or where it was made."""
     environment = Environment(
         loader=FileSystemLoader(PAGE_TEMPLATES),
         autoescape=True,
@@ -391,6 +391,6 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
 
 
 def _phases(rows: Sequence[Row]) -> list[str]:
-    """All phases of training that any of the rows has, in the order of the records."""
+    """Returns all training phases that any of the rows has, in the order of the records."""
     trainings = [row.entry.record.training for row in rows]
     return list(dict.fromkeys(phase for training in trainings if training for phase in training.seconds))

@@ -1,10 +1,10 @@
-"""Records as one table, for a spreadsheet or a notebook: `rlvr-gap export RUNS --to FILE.csv|FILE.parquet`.
+"""Writes records as one table for a spreadsheet or a notebook: `rlvr-gap export RUNS --to FILE.csv|FILE.parquet`.
 
-    cells          a row for each cell and dataset, with every number of the record; nested keys are joined by `_`
-    problems       a row for each problem: its counts, and the estimate of pass@k under their design
-    completions    a row for each stored completion, text and verdict
+    cells          a row per cell and dataset, with every number of the record; nested keys are joined by `_`
+    problems       a row per problem: its counts, and the estimate of pass@k under their design
+    completions    a row per stored completion, with text and verdict
 
-Settings stay in the records: they are no numbers, and not the same ones for every algorithm.
+Settings stay in the records, because they are not numbers and differ between algorithms.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ SUFFIXES = (".csv", ".parquet")
 
 @dataclass
 class Exported:
-    """What came of it."""
+    """The outcome of an export."""
 
     rows: int = 0
     left_out: list[str] = field(default_factory=list)
-    """Records that cannot be read, and cells that the level has nothing of: which, and why."""
+    """Records that cannot be read, and cells that have nothing for this level, each with the reason."""
 
 
 def export(runs: Path, to: Path, level: str = "cells") -> Exported:
-    """Writes the table of all records under `runs`, atomically.
+    """Writes the table of all records under `runs` atomically.
 
-    Unknown level or suffix, no record: UsageError. Counts or completions that are damaged or not those of their
-    record, no space: Failure, and an old file stays.
+    Raises UsageError for an unknown level or suffix, or if there is no record. Raises Failure for counts or completions
+    that are damaged or not their record's, or if the disk is full. An old file then stays.
     """
     if level not in LEVELS:
         raise unknown("level", level, LEVELS)
@@ -74,7 +74,7 @@ def _cells(entries: Sequence[Entry], done: Exported) -> Iterator[pa.Table]:
 
 
 def _array(values: Sequence[Any]) -> pa.Array:
-    """The values as one type: text, where they are of several (a version can be a number or a name)."""
+    """Returns the values as one type. Mixed types become text, such as versions that are numbers or names."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
@@ -105,7 +105,7 @@ def _of_problems(entry: Entry, dataset: str) -> pa.Table:
 
 
 def _completions(entries: Sequence[Entry], done: Exported) -> Iterator[pa.Table]:
-    """A row group at a time: there can be more of them than memory holds."""
+    """Yields one row group at a time, because there can be more of them than memory holds."""
     for entry in entries:
         for dataset, evaluation in entry.record.evaluations.items():
             names = _names(entry.record, dataset)
@@ -120,7 +120,7 @@ def _completions(entries: Sequence[Entry], done: Exported) -> Iterator[pa.Table]
 
 
 def _named(table: pa.Table, names: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The table with the names of each row before its own columns."""
+    """Returns the table with the names of each row before its own columns."""
     for place, name in enumerate(names[0] if names else ()):
         kind = pa.int64() if name == "seed" else pa.string()
         column = pa.array([row[name] for row in names], type=kind)
@@ -137,7 +137,7 @@ _TABLES: dict[str, Callable[[Sequence[Entry], Exported], Iterator[pa.Table]]] = 
 
 
 def _names(record: Record, dataset: str) -> dict[str, Any]:
-    """What a row is of."""
+    """Returns the columns that identify a row."""
     cell = record.cell
     return {
         "suite": record.suite.name, "suite_hash": record.suite.hash, "cell": cell_name(cell),
@@ -161,7 +161,7 @@ def _numbers(record: Record, dataset: str) -> dict[str, Any]:
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by `_`; a list becomes its JSON."""
+    """Joins nested keys with `_` and writes a list as JSON."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         name = f"{prefix}_{key}" if prefix else key
@@ -176,7 +176,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _write(to: Path, tables: Iterator[pa.Table], done: Exported) -> None:
-    """All tables as one file, under another name until it is whole. No row: UsageError."""
+    """Writes all tables to one file, under another name until it is complete. UsageError if there is no row."""
     temporary = to.with_name(f".{to.name}.{secrets.token_hex(4)}.tmp")
     write = _write_csv if to.suffix == ".csv" else _write_parquet
     try:
@@ -204,7 +204,7 @@ def _write_csv(path: Path, tables: Iterator[pa.Table]) -> int:
 
 
 def _nullable(kind: pa.DataType) -> Any:
-    """Whole numbers and truth values that can be missing: pandas would make them fractions and objects."""
+    """Keeps whole numbers and truth values that can be missing, which pandas would make fractions and objects."""
     known = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.int16(): pd.Int16Dtype()}
     return {**known, pa.bool_(): pd.BooleanDtype()}.get(kind)
 

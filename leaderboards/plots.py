@@ -1,8 +1,8 @@
-"""The figures of the page, drawn with seaborn: pass@k curves, and pass@1 against what training cost.
+"""Draws the figures of the page with seaborn: pass@k curves, and pass@1 against the cost of training.
 
-A figure becomes an SVG string that stands in a page by itself: text as paths (no font is asked for), no date, the
-same bytes for the same data, ids of its own. Ink takes the page's text colour, so that it can be read on light and
-dark ground; `save_png` writes it black on white. Of numbers, only the bands are computed here.
+A figure becomes a self-contained SVG string. Its text is drawn as paths, so it needs no font; it holds no date and ids
+of its own; the same data give the same bytes. Ink takes the text colour of the page, so the figure can be read on light
+and dark backgrounds. `save_png` draws it black on white. The bands are the only numbers computed here.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ COLOURS = tuple(_BLIND[i] for i in (0, 1, 2, 3, 4, 9, 5, 7))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 LINES_IN_ONE_PLOT = 3
-"""More trained models than this and their bands hide each other: each gets a plot of its own."""
+"""With more trained models than this the bands hide each other, so each model also gets a plot of its own."""
 INK = "#010203"
-"""Stands for the page's text colour; no palette has it."""
+"""Stands for the page's text colour. No palette contains this value."""
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
     "text.parse_math": False,  # a name with a $ in it is a name
@@ -60,7 +60,7 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One curve: `mean` over `ks`, with a pointwise band from `low` to `high` where there is one. Fractions."""
+    """A curve of fractions: `mean` over `ks`, with an optional pointwise band from `low` to `high`."""
 
     name: str
     ks: Sequence[int]
@@ -68,12 +68,12 @@ class Line:
     low: Floats | None = None
     high: Floats | None = None
     colour: int | None = None
-    """Position in the order of algorithms; None: the base, dashed in ink."""
+    """Position in the order of algorithms. None is the base, which is drawn dashed and in ink."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One cell: what training generated, and the accuracy that it reached (a fraction)."""
+    """One cell: how much training generated, and the accuracy that it reached (a fraction)."""
 
     name: str
     cost: int
@@ -82,9 +82,10 @@ class Point:
 
 
 def make_line(name: str, counts: Sequence[Counts], colour: int | None = None, confidence: float = 0.95) -> Line:
-    """The mean curve of one or several seeds (`counts`, each on the same problems) for k = 1, 2, 4, ... to the largest.
+    """Returns the mean curve over one or several seeds for k = 1, 2, 4, ... up to the largest k.
 
-    The band is the percentile bootstrap over problems, crossed with seeds where there are several.
+    All `counts` must be on the same problems. The band is a percentile bootstrap over problems, and over seeds as well
+    if there are several.
     """
     k_max = min(side.design.max_k for side in counts)
     ks = sorted({2**i for i in range(k_max.bit_length())} | {k_max})
@@ -99,7 +100,7 @@ def make_line(name: str, counts: Sequence[Counts], colour: int | None = None, co
 
 @contextlib.contextmanager
 def _styled() -> Iterator[None]:
-    """seaborn's style for what is drawn and saved inside; the process's settings come back after it."""
+    """Applies seaborn's style inside the block and restores the process's settings after it."""
     style: Any = {**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.95), **_STYLE}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture; the table has the name
@@ -107,9 +108,10 @@ def _styled() -> Iterator[None]:
 
 
 def curve_figures(base: Sequence[Counts], trained: Mapping[str, Sequence[Counts]]) -> list[tuple[Figure, str]]:
-    """The plots of a section, each with its caption: all in one where they are few, otherwise one each as well.
+    """Returns the plots of a section with their captions.
 
-    `base` holds its counts, or nothing; `trained`: algorithm -> the counts of its seeds. Colours go by the order.
+    A few algorithms share one plot; with more of them, each also gets its own. `base` holds the base's counts or is
+    empty. `trained` maps each algorithm to the counts of its seeds, and its order decides the colours.
     """
     reference = [make_line("base", base)] if base else []
     lines = [make_line(name, counts, i) for i, (name, counts) in enumerate(trained.items()) if counts]
@@ -124,9 +126,9 @@ def curve_figures(base: Sequence[Counts], trained: Mapping[str, Sequence[Counts]
 
 
 def curves(lines: Sequence[Line], title: str = "", bands: bool = True, top: float | None = None) -> Figure:
-    """pass@k in percent over k on a log2 axis: the base dashed, the others in their colours, with their bands.
+    """Plots pass@k in percent over k on a log2 axis, with the base dashed and the others in their colours and bands.
 
-    `top`: the end of the y axis in percent, for plots that stand side by side; None: what the lines need.
+    `top` is the end of the y axis in percent, for plots that stand side by side. None fits the axis to the lines.
     """
     with _styled():
         figure, axes, columns = _figure([line.name for line in lines])
@@ -141,7 +143,7 @@ def curves(lines: Sequence[Line], title: str = "", bands: bool = True, top: floa
 
 
 def _top(lines: Sequence[Line]) -> float:
-    """In percent, with some air, and not above what a percentage can be."""
+    """Returns the end of the y axis in percent: a little above the highest line, and at most 100."""
     highest = max(float(np.max(side)) for line in lines for side in (line.mean, line.high) if side is not None)
     return min(100.0, max(5.0, 105 * highest))
 
@@ -186,7 +188,7 @@ def _percent_axis(axes: Axes, top: float) -> None:
 
 
 def _figure(names: Sequence[str]) -> tuple[Figure, Axes, int]:
-    """Axes of one size whatever the legend below them takes, and the columns of that legend."""
+    """Returns a figure, axes whose size does not depend on the legend below them, and the number of legend columns."""
     columns = max(1, min(len(names), 64 // (max((len(_brief(name, 30)) for name in names), default=1) + 8)))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.8, 3.35 + 0.21 * rows), layout="constrained")
@@ -194,7 +196,7 @@ def _figure(names: Sequence[str]) -> tuple[Figure, Axes, int]:
 
 
 def _legend(figure: Figure, entries: Mapping[str, Line2D], columns: int) -> None:
-    """Below the axes, so that it hides no data."""
+    """Puts the legend below the axes, where it hides no data."""
     names = [_brief(name, 30) for name in entries]
     options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": "small"}
     figure.legend(list(entries.values()), names, handlelength=2.6, columnspacing=1.4, **options)
@@ -205,9 +207,9 @@ def _brief(text: str, length: int) -> str:
 
 
 def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None) -> Figure:
-    """pass@1 in percent against what training generated (`unit`: "completions", "tokens"); the base as a dashed line.
+    """Plots pass@1 in percent against what training generated, with the base as a dashed line.
 
-    The x axis is logarithmic where the costs span a factor of four or more.
+    `unit` is "completions" or "tokens". The x axis is logarithmic if the costs span a factor of four or more.
     """
     handles = {}
     with _styled():
@@ -242,10 +244,10 @@ def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def to_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an `<svg>` element without anything around it.
+    """Returns the figure as an `<svg>` element with nothing around it.
 
-    `name` (letters, digits, hyphens) goes before every id, so that many can stand in one page; `description` is what
-    a screen reader says. The same figure and name give the same bytes.
+    `name` (letters, digits and hyphens) prefixes every id, so that many figures can stand in one page. A screen reader
+    reads `description` aloud. The same figure and name give the same bytes.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(f"name must be letters, digits and hyphens, got {name!r}")
@@ -262,7 +264,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
 
 
 def save_png(figure: Figure, path: Path | str, dpi: int = 150) -> None:
-    """Writes the figure as a picture, black on white. Not possible: `Failure`."""
+    """Writes the figure as a picture, black on white. Raises Failure if that is not possible."""
     try:
         with _styled():
             figure.savefig(path, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})

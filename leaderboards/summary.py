@@ -1,8 +1,7 @@
-"""What a record says in few words: its label, its numbers as text, and the tables that a terminal shows.
+"""Describes a record in a few words: its label, its numbers as text, and the tables that a terminal shows.
 
-`build.py` writes the page and takes its words from here. Fractions become percent; a difference is in points.
-Nothing is computed here that the record does not hold. Everything from a record is shown as plain text: a name that
-looks like markup is a name.
+`build.py` takes the words of its page from here. Fractions are shown in percent, and differences in points. Nothing is
+computed here that the record does not hold. Text from a record is shown as it is, even if it looks like markup.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ from benchmarks.records.schema import BASE, Cell, Record, TrainingRecord
 from benchmarks.statistics.gap import Crossing, Gap, KEquivalent
 
 NONE = "-"
-"""Stands where there is no value."""
+"""Shown where there is no value."""
 DATASETS_SIDE_BY_SIDE = 2
-"""More columns than this do not fit into 80 characters."""
+"""A table with more datasets than this does not fit into 80 characters."""
 
 
 # ------------------------------------------------------------------------------------------------ what may be compared
 
 
 class Key(NamedTuple):
-    """What two records must share to stand in one table. For the base, `k` and `confidence` are None: it fits any."""
+    """What two records must share to stand in one table. A base has no `k` and `confidence`, so it fits any of them."""
 
     suite_hash: str
     dataset: str
     task_version: int | str | None
     verifier_version: int | str | None
     base: str
-    """Hash of the base model, or "name:..." where only that is known."""
+    """Hash of the base model, or "name:..." if only the name is known."""
     problems_hash: str | None
     k: int | None
     confidence: float | None
 
     def for_base(self) -> Key:
-        """The same for the base that these records are measured from."""
+        """Returns the key of the base that these records are measured from."""
         return self._replace(k=None, confidence=None)
 
 
 def key(record: Record, dataset: str) -> Key:
-    """What the record's evaluation on the dataset may be compared with. Not evaluated: UsageError."""
+    """Returns what decides comparability on the dataset. UsageError if the record has no evaluation of it."""
     if dataset not in record.evaluations:
         raise unknown("dataset", dataset, record.evaluations)
     versions, gap = record.evaluations[dataset].versions, (record.gap or {}).get(dataset)
@@ -78,24 +77,24 @@ _WHY = {
 
 
 def difference(here: Key, there: Key) -> list[str]:
-    """The names of what two keys do not share."""
+    """Returns the names of the fields in which two keys differ."""
     return [name for name, a, b in zip(Key._fields, here, there, strict=True) if a != b]
 
 
 def why_apart(here: Key, there: Key) -> str:
-    """Why records with these keys are not in one table, for a reader of the table with the key `here`."""
+    """Explains to a reader of the table with the key `here` why records with the key `there` are not in it."""
     names = [name for name in difference(here, there) if name in _WHY]
     return "; ".join(_WHY[name].format(here=getattr(here, name), there=getattr(there, name)) for name in names)
 
 
 def cell_name(cell: Cell) -> str:
-    """The name of the cell's folder: "grpo-s0", "reinforce_pp-s0-baseline", "base"."""
+    """Returns the name of the cell's folder, such as "grpo-s0", "reinforce_pp-s0-baseline" or "base"."""
     parts = [cell.algorithm, None if cell.seed is None else f"s{cell.seed}", cell.variant]
     return "-".join(part for part in parts if part)
 
 
 def label(cell: Cell) -> str:
-    """The algorithm, with its variant where it has one; seeds of the same label are seeds of the same thing."""
+    """Returns the algorithm and its variant, if any. Cells with the same label differ only in their seed."""
     return f"{cell.algorithm} ({cell.variant})" if cell.variant else cell.algorithm
 
 
@@ -103,12 +102,12 @@ def label(cell: Cell) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.236 -> "23.6"."""
+    """Formats a fraction in percent: 0.236 -> "23.6"."""
     return NONE if share is None else f"{100 * share:.1f}"
 
 
 def points(difference: float | None) -> str:
-    """A difference of shares with its sign: 0.143 -> "+14.3"; what rounds to zero has none."""
+    """Formats a difference of fractions with its sign: 0.143 -> "+14.3". A value that rounds to zero has no sign."""
     if difference is None:
         return NONE
     text = f"{100 * difference:+.1f}"
@@ -116,19 +115,19 @@ def points(difference: float | None) -> str:
 
 
 def span(low: float, high: float, show: Callable[[float], str] = percent) -> str:
-    """An interval: "[66.0, 74.5]"."""
+    """Formats an interval: "[66.0, 74.5]"."""
     return f"[{show(low)}, {show(high)}]"
 
 
 def number(value: float | None) -> str:
-    """8412345 -> "8,412,345"; seconds and k with one decimal below 100."""
+    """Formats a count, 8412345 -> "8,412,345", or seconds and k, with one decimal below 100."""
     if value is None:
         return NONE
     return f"{value:,.1f}" if value < 100 and value != int(value) else f"{value:,.0f}"
 
 
 def short(value: float | None) -> str:
-    """8412345 -> "8.41 M"."""
+    """Formats a large count briefly: 8412345 -> "8.41 M"."""
     if value is None:
         return NONE
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -138,12 +137,12 @@ def short(value: float | None) -> str:
 
 
 def utc(moment: datetime | None) -> str:
-    """Date and minute, in UTC whatever the record's zone."""
+    """Formats date and minute in UTC, whatever the record's time zone."""
     return "not known" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def crossing(place: Crossing) -> str:
-    """Where the base overtakes: "6.1", "3.1, 17", or "none to 256 (trained leads)"."""
+    """Says where the base overtakes: "6.1", "3.1, 17", or "none to 256 (trained leads)"."""
     if place.kind == "none":
         leads = "" if place.leads_at_1 == "neither" else f" ({place.leads_at_1} leads)"
         return f"none to {place.k_max}{leads}"
@@ -151,19 +150,19 @@ def crossing(place: Crossing) -> str:
 
 
 def crossing_in_short(place: Crossing) -> str:
-    """ "6.1", "none", or of several the first: "3.1 (+2)"."""
+    """The same in short: "6.1", "none", or the first of several, as "3.1 (+2)"."""
     if not place.k:
         return "none"
     return number(place.k[0]) + (f" (+{len(place.k) - 1})" if len(place.k) > 1 else "")
 
 
 def k_equivalent(place: KEquivalent) -> str:
-    """How many samples of the base the training is worth: "3.2", "< 1", "> 256"."""
+    """Says how many samples of the base the training is worth: "3.2", "< 1", "> 256"."""
     return {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
 
 
 def chains(evaluation: EvaluationRecord) -> str:
-    """Sound chains among the correct completions whose chain could be checked: "91.2 of 1,204"."""
+    """Counts sound chains among the correct completions whose chain could be checked: "91.2 of 1,204"."""
     checked = evaluation.chains
     if checked is None or not checked.correct_checked:
         return NONE
@@ -171,25 +170,25 @@ def chains(evaluation: EvaluationRecord) -> str:
 
 
 def generated(training: TrainingRecord) -> tuple[int, int]:
-    """All completions and all tokens that training sampled: for the loss, discarded, and greedy."""
+    """Returns all completions and all tokens that training sampled: for the loss, discarded, and greedy."""
     parts = (training, training.discarded, training.greedy)
     return sum(part.completions for part in parts), sum(part.tokens for part in parts)
 
 
 def training_tokens(record: Record) -> int | None:
-    """All tokens that training sampled; None where it is not known, or there was none."""
+    """Returns all tokens that training sampled, or None if that is unknown or there was no training."""
     return generated(record.training)[1] if record.training else None
 
 
 def invalid(evaluation: EvaluationRecord) -> str | None:
-    """Why the numbers do not count, or None."""
+    """Returns the reason why the numbers do not count, or None if they do."""
     if evaluation.valid:
         return None
     return f"invalid: {percent(evaluation.error_share)} % of the verdicts are errors of the verifier"
 
 
 def remarks(gap: Gap) -> list[str]:
-    """What has to be known beside the gap's number: an interval made in another way, errors of the verifier."""
+    """Returns what a reader must know beside the gap, such as verifier errors or another kind of interval."""
     found = [] if gap.method.startswith("BCa") else [f"interval of the gap: {gap.method}"]
     if gap.errors:
         counted = number(gap.errors.base_errors + gap.errors.trained_errors)
@@ -199,7 +198,7 @@ def remarks(gap: Gap) -> list[str]:
 
 
 def typeset(show: Callable[..., str]) -> Callable[..., str]:
-    """The same for a page: a hyphen becomes a minus, or a dash where it stands alone."""
+    """Adapts a formatter to the page: a hyphen becomes a minus sign, or a dash where it stands alone."""
 
     def typeset_text(*args: object, **options: object) -> str:
         text = show(*args, **options)
@@ -212,11 +211,12 @@ def typeset(show: Callable[..., str]) -> Callable[..., str]:
 
 
 def table(records: Sequence[Record], dataset: str | None = None) -> Table:
-    """The results as a table of at most 80 characters' width, as long as names are short.
+    """Returns the results as a table that is at most 80 characters wide, as long as names are short.
 
-    With a dataset: a row a cell, the base first, then by gap, lower (better) first, invalid ones last. Without: one
-    trained cell is expected, and its quantities are the rows, its datasets the columns. UsageError: no record, a
-    dataset that no record has, several trained cells and no dataset, or records that must not stand in one table.
+    With a dataset, each cell is a row: the base first, then by ascending gap (lower is better), invalid ones last.
+    Without a dataset, `records` must hold one trained cell; its quantities are the rows and its datasets the columns.
+    Raises UsageError for no record, an unknown dataset, several cells and no dataset, or records that must not be
+    mixed.
     """
     if not records:
         raise UsageError("there is no record to show.")
@@ -229,9 +229,9 @@ def table(records: Sequence[Record], dataset: str | None = None) -> Table:
 
 
 def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
-    """All tables of a finished run, then where the files are (`files`: what it is -> where), one line each.
+    """Returns all tables of a finished run, followed by one line for each of `files` (what it is -> its path).
 
-    One trained cell: its datasets side by side, two to a table. Otherwise a table for each dataset.
+    One trained cell is shown with its datasets side by side, two to a table. Several cells get a table per dataset.
     """
     trained = [record for record in records if record.gap is not None]
     parts: list[RenderableType]
@@ -249,7 +249,7 @@ def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
 
 
 def _table(title: str, caption: str) -> Table:
-    """An empty table without lines between columns: they take room that 80 characters do not have."""
+    """Returns an empty table without column separators, which take room that 80 characters do not have."""
     return Table(
         title=Text(title, style="bold"),
         caption=Text(caption),
@@ -299,7 +299,7 @@ def _add_sound(table: Table, k: str, gaps: Sequence[Gap | None]) -> None:
 
 
 def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:
-    """The rows that come from the gap; `k` as it is to be shown."""
+    """Returns the rows that come from the gap; `k` is the text to show."""
     rows: list[tuple[str, Callable[[Gap], str]]] = [
         ("base pass@1", lambda gap: percent(gap.base_pass_at_1)),
         ("trained pass@1", lambda gap: percent(gap.trained_pass_at_1)),
@@ -322,7 +322,7 @@ def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:
 
 
 def _grid_table(records: Sequence[Record], dataset: str) -> Table:
-    """Rows are cells, for one dataset. Records that must not be mixed: UsageError."""
+    """Returns a table with a row per cell for one dataset. Raises UsageError for records that must not be mixed."""
     found = [record for record in records if dataset in record.evaluations]
     if not found:
         raise unknown("dataset", dataset, {name for record in records for name in record.evaluations})
@@ -343,7 +343,7 @@ def _grid_table(records: Sequence[Record], dataset: str) -> Table:
 
 
 def _refuse_mixed(found: Sequence[Record], trained: Sequence[Record], dataset: str) -> int:
-    """The k that all share (the largest known where there is only a base). Records that differ: UsageError."""
+    """Returns the k that all share, or the largest known one of a base alone. UsageError for records that differ."""
     keys = {key(record, dataset) for record in trained} or {key(record, dataset) for record in found}
     one = next(iter(keys))
     odd = [*keys, *(key(record, dataset) for record in found if record not in trained)]
@@ -361,7 +361,7 @@ def _order(record: Record, dataset: str) -> tuple[bool, float, str, int]:
 
 
 def _row(record: Record, dataset: str, k: int) -> list[Text]:
-    """One cell: the base's own numbers, or the trained model's with its gap."""
+    """Returns the row of one cell: the base's own numbers, or the trained model's with its gap."""
     evaluation, gap = record.evaluations[dataset], (record.gap or {}).get(dataset)
     at_1, at_k = (
         (evaluation.pass_at_k.get(1), evaluation.pass_at_k.get(k))

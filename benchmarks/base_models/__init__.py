@@ -1,1 +1,1 @@
-"""The embedded base models: recipe, weights, model card."""
+"""The embedded base models, with recipe, weights and model card."""

@@ -1,7 +1,8 @@
-"""How the embedded Countdown model is made: `make base-model` (python -m benchmarks.base_models.recipe).
+"""Makes the embedded Countdown model: `make base-model` (python -m benchmarks.base_models.recipe).
 
-A Llama-style transformer of 0.86 M parameters, from scratch, on `corpus.py`, through transformers' Trainer. A
-killed run goes on from its last checkpoint. The folder it writes loads with AutoModelForCausalLM and AutoTokenizer.
+It trains a Llama-style transformer of 0.86 M parameters from scratch on `corpus.py`, with transformers' Trainer. A
+killed run continues from its last checkpoint. AutoModelForCausalLM and AutoTokenizer can load the folder that it
+writes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.base_models.corpus import Trace, corpus_hash, trace
 FOLDER = Path(__file__).parent / "countdown"
 PAD, END, UNKNOWN = "<pad>", "<eos>", "<unk>"
 ALPHABET = [PAD, END, UNKNOWN, *"0123456789+-*/()=: \n", "\\boxed{", "}"]
-"""Character-level but for the box, which is one token: 25 in all."""
+"""Single characters, and one token for the box: 25 in all."""
 IGNORED = -100
 
 
@@ -53,11 +54,11 @@ class Recipe:
     context: int = 128
     seed: int = 0
     threads: int = 2
-    """The order of sums, and so the last digits of the weights, depends on it."""
+    """Decides the order of sums, and so the last digits of the weights."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Left-padding, without a beginning-of-sequence token: a prompt is never empty."""
+    """Returns a left-padding tokenizer without a beginning-of-sequence token, because a prompt is never empty."""
     tokenizer = Tokenizer(WordLevel({token: i for i, token in enumerate(ALPHABET)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = Split(Regex(r"\\boxed\{|[\s\S]"), behavior="isolated")
     tokenizer.decoder = Fuse()
@@ -68,7 +69,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(recipe: Recipe) -> LlamaForCausalLM:
-    """A fresh model, its weights drawn from the recipe's seed."""
+    """Returns a new model whose weights are drawn from the recipe's seed."""
     set_seed(recipe.seed)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -81,7 +82,7 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
 
 
 class Corpus(torch.utils.data.Dataset[Trace]):
-    """Rows made as they are asked for."""
+    """Rows that are made when they are asked for."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -94,7 +95,7 @@ class Corpus(torch.utils.data.Dataset[Trace]):
 
 
 def collate(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Trace]) -> dict[str, torch.Tensor]:
-    """Right-padded ids and labels; only completions are learnt, prompts being pure chance."""
+    """Returns right-padded ids and labels. Only completions are learnt, because prompts are random."""
     prompts = tokenizer([row.prompt for row in rows])["input_ids"]
     completions = tokenizer([row.completion + END for row in rows])["input_ids"]
     longest = max(len(p) + len(c) for p, c in zip(prompts, completions, strict=True))
@@ -108,7 +109,7 @@ def collate(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Trace]) -> dict[s
 
 
 def training_arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
-    """The Trainer's settings; the corpus is read in order, once."""
+    """Returns the Trainer's settings, which read the corpus once and in order."""
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"), max_steps=recipe.steps, seed=recipe.seed, use_cpu=True,
         per_device_train_batch_size=recipe.rows_per_step, learning_rate=recipe.learning_rate,
@@ -119,7 +120,7 @@ def training_arguments(recipe: Recipe, folder: Path) -> TrainingArguments:
 
 
 def pretrain(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
-    """Trains (or goes on training) in `folder`, saves the model there, and returns the log of losses."""
+    """Trains in `folder` or continues there, saves the model, and returns the log of losses."""
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
     tokenizer = make_tokenizer()
@@ -140,12 +141,12 @@ def pretrain(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
 
 
 def completion_tokens(rows: int) -> int:
-    """Tokens learnt from in the first `rows` rows: a character each, the box one for all of its, and the end."""
+    """Counts the tokens to learn in the first `rows` rows: characters, one for each box, and the end."""
     return sum(len(trace(index).completion) - len("\\boxed{") + 2 for index in range(rows))
 
 
 def describe(recipe: Recipe, losses: Sequence[dict[str, Any]], model_tokens: int) -> dict[str, Any]:
-    """The recipe and what a rebuild is checked against."""
+    """Returns the recipe and what a rebuild is checked against."""
     curve = [[entry["step"], round(entry["loss"], 4)] for entry in losses]
     return {
         "recipe": asdict(recipe), "corpus_hash_of_1000_rows": corpus_hash(1000), "loss_curve": curve,
@@ -154,7 +155,7 @@ def describe(recipe: Recipe, losses: Sequence[dict[str, Any]], model_tokens: int
 
 
 def main() -> None:
-    """Command line: where to, and a shorter run for a trial."""
+    """Runs the command line, with options for the folder and for a shorter trial run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the model (default: the embedded one)")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="optimiser steps")

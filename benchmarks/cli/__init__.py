@@ -1,1 +1,1 @@
-"""The command line, `rlvr-gap`: one file for each group of commands."""
+"""The command line, `rlvr-gap`, with one file for each group of commands."""

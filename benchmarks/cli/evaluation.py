@@ -1,4 +1,4 @@
-"""The commands that measure a model: `evaluate`, `unsolved` for the problems that it lost, `gap` for any counts."""
+"""The commands that measure a model: `evaluate`, `unsolved` for problems it lost, and `gap` for existing counts."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from benchmarks.errors import UsageError
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model's folder or hub id; with --regrade a run's folder.")],
+    model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --regrade, the folder of a run.")],
     suite: SuiteOption = "countdown",
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Samples a problem at most.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Dataset, repeatable; default: all.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Largest number of samples per problem.")] = None,
     design: Annotated[str | None, typer.Option("--design", help="sequential or fixed; default: the suite's.")] = None,
-    name: Annotated[str, typer.Option("--name", help="Of the run's folder, OUT/SUITE/model-NAME.")] = "",
-    revision: Annotated[str | None, typer.Option("--revision", help="Of a hub model.")] = None,
-    regrade: Annotated[bool, typer.Option("--regrade", help="Judge the run's stored completions anew.")] = False,
+    name: Annotated[str, typer.Option("--name", help="Names the run's folder, OUT/SUITE/model-NAME.")] = "",
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub model.")] = None,
+    regrade: Annotated[bool, typer.Option("--regrade", help="Grade the stored completions of a run again.")] = False,
     sampled: Annotated[
-        str | None, typer.Option("--model", help="Where a re-grade asks for more samples; default: the run's own.")
+        str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
     ] = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate any model as the suite evaluates its own; with the gap, where OUT has the base's record.
+    """Evaluate any model in the same way as the suite's own models.
 
-    With --regrade MODEL is the folder of a finished run, OUT/SUITE/CELL: its stored completions are judged by today's
-    verifier, and its record is made anew. The base of a suite comes first, then the runs that are measured from it.
+    The result includes the gap if OUT holds the base's record. With --regrade, MODEL is the folder of a finished run,
+    OUT/SUITE/CELL: today's verifier grades its stored completions again, and the record is rewritten. Re-grade the base
+    of a suite first, and then the runs that are measured from it.
     """
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
@@ -54,7 +55,7 @@ def evaluate(
         _regrade(Path(model), dataset or [], sampled, workers, quiet)
         return
     if sampled:
-        raise UsageError("--model goes with --regrade: the model to evaluate is the argument itself.")
+        raise UsageError("--model is only for --regrade: give the model to evaluate as the argument.")
     asked = with_design(load_suite(suite, ""), n, design)
     with Progress(quiet) as progress:
         place = Place(out, engine, workers, progress=progress)
@@ -64,7 +65,7 @@ def evaluate(
 
 
 def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:
-    """Judges a run's completions anew, and says what that changed."""
+    """Grades a run's completions again and prints what changed."""
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.regrade_run import RunFolder
@@ -76,24 +77,25 @@ def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int 
         drawn = f", {found.result.sampled} more drawn" if found.result and found.result.sampled else ""
         print(f"{name}: {found.changed} verdicts changed{drawn}")
     if done.stale:
-        print("The gaps of these runs are from the old verdicts; evaluate RUN --regrade makes each of them anew:")
+        print("The gaps of these runs come from the old verdicts; renew each of them with evaluate RUN --regrade:")
         print("\n".join(f"    {path}" for path in done.stale))
     show([done.record], folder.parent, folder)
 
 
 def unsolved(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run of a trained model, OUT/SUITE/CELL.")],
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
-    up_to: Annotated[int, typer.Option("--up-to", min=1, help="Samples a problem, the run's own among them.")] = 4096,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run of a trained model, OUT/SUITE/CELL.")],
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Dataset; repeatable; default: all.")] = None,
+    up_to: Annotated[int, typer.Option("--up-to", min=1, help="Most samples per problem, with the run's own.")] = 4096,
     verdict: VerdictOption = "answer",
-    model: Annotated[str | None, typer.Option("--model", help="Where to sample from; default: the run's own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model to sample from; default: the run's own.")] = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Draw more samples for the problems that the base solved and this model did not: which are really gone?
+    """Draw more samples for the problems that the base solved and this model did not, to see which are really lost.
 
-    Stops a problem at its first correct sample. Everything is stored under RUN/unsolved and never mixed into the run's
-    own counts. Interrupt it at any moment, or ask for a larger --up-to later: what was drawn is kept.
+    A problem stops after the round with its first correct sample. All samples are stored under RUN/unsolved and are
+    never mixed into the run's own counts. You can interrupt the command and repeat it, or repeat it with a larger
+    --up-to: it keeps what it has drawn.
     """
     from benchmarks.progress import Progress
     from benchmarks.runs.regrade_run import RunFolder
@@ -119,8 +121,8 @@ def unsolved(
 
 
 def gap(
-    base: Annotated[Path, typer.Option("--base", help="counts.jsonl of the base.")],
-    trained: Annotated[Path, typer.Option("--trained", help="counts.jsonl of the trained model.")],
+    base: Annotated[Path, typer.Option("--base", help="The counts.jsonl of the base.")],
+    trained: Annotated[Path, typer.Option("--trained", help="The counts.jsonl of the trained model.")],
     k: Annotated[int, typer.Option("--k", help="The k of pass@k(base) - pass@1(trained).")] = 256,
     confidence: Annotated[float, typer.Option("--confidence", help="Of the interval.")] = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
@@ -129,7 +131,7 @@ def gap(
 ) -> None:
     """The sampling efficiency gap of two counts files, wherever they came from.
 
-    `--verdict sound` needs files that count sound answers, under a design that did not stop on answers alone.
+    `--verdict sound` needs files that count sound answers and whose sampling did not stop on answers alone.
     """
     from benchmarks.statistics.counts import Counts, read_counts
     from benchmarks.statistics.gap import sampling_efficiency_gap

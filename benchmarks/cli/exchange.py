@@ -13,21 +13,21 @@ from benchmarks.cli.options import OutOption
 
 def import_(
     format: Annotated[str, typer.Argument(help="What wrote the files: counts, lm-eval, lighteval or passk-paper.")],
-    files: Annotated[list[Path], typer.Argument(help="Of one model on one dataset.")],
-    suite: Annotated[str, typer.Option("--suite-name", help="What is imported under one name is compared.")],
+    files: Annotated[list[Path], typer.Argument(help="The results of one model on one dataset.")],
+    suite: Annotated[str, typer.Option("--suite-name", help="Suite to import into; its records are compared.")],
     dataset: Annotated[str, typer.Option("--dataset", help="A name for the problems.")],
     model: Annotated[str, typer.Option("--model", help="The model's name.")],
-    source: Annotated[str, typer.Option("--source", help="Where it was published: an address or a citation.")],
+    source: Annotated[str, typer.Option("--source", help="Address or citation of the published results.")],
     base: Annotated[Path | None, typer.Option("--base", help="Counts or record of the base, for the gap.")] = None,
-    as_base: Annotated[bool, typer.Option("--as-base", help="The model is the base of others.")] = False,
-    metric: Annotated[str | None, typer.Option("--metric", help="Which score, where there are several.")] = None,
-    filter: Annotated[str | None, typer.Option("--filter", help="Which filter's scores (lm-eval).")] = None,
-    k: Annotated[int | None, typer.Option("--k", min=1, help="Of the gap; default: 256, or all samples.")] = None,
+    as_base: Annotated[bool, typer.Option("--as-base", help="Import the model as the base of others.")] = False,
+    metric: Annotated[str | None, typer.Option("--metric", help="The score to read, if there are several.")] = None,
+    filter: Annotated[str | None, typer.Option("--filter", help="The filter to read (lm-eval).")] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="The k of the gap; default: 256, or all samples.")] = None,
     out: OutOption = Path("runs"),
 ) -> None:
-    """Make a record of what another tool measured, labelled as imported (docs/import.md).
+    """Turn what another tool measured into a record that is labelled as imported (docs/import.md).
 
-    Writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
+    This writes OUT/SUITE_NAME/imported-MODEL/. Files whose problems have unequal numbers of samples are refused.
     """
     from benchmarks.cli.results import show
     from benchmarks.importers import Choices
@@ -43,9 +43,9 @@ def import_(
 
 
 def export(
-    runs: Annotated[Path, typer.Argument(help="Of all runs, a suite's runs, or a cell.")],
-    to: Annotated[Path, typer.Option("--to", help="A .csv or .parquet file.")],
-    level: Annotated[str, typer.Option("--level", help="A row for each of: cells, problems or completions.")] = "cells",
+    runs: Annotated[Path, typer.Argument(help="Folder of all runs, a suite's runs, or a cell.")],
+    to: Annotated[Path, typer.Option("--to", help="The .csv or .parquet file to write.")],
+    level: Annotated[str, typer.Option("--level", help="What a row is: cells, problems or completions.")] = "cells",
 ) -> None:
     """Write all records under RUNS as one table."""
     from leaderboards.export import export as write

@@ -1,4 +1,4 @@
-"""The command that lists what has a name: `list`."""
+"""The command `list`, which shows every name that an option accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def list_() -> None:
-    """Everything that has a name: algorithms, suites, tasks, verifiers, engines, prompt templates, import formats."""
+    """List the algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats."""
     from algorithms import ALGORITHMS
     from benchmarks.engines import ENGINES
     from benchmarks.importers import IMPORTERS

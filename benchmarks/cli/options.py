@@ -13,28 +13,26 @@ if TYPE_CHECKING:
     from benchmarks.statistics.designs import JudgedBy
     from benchmarks.suites.schema import Suite
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite (rlvr-gap list), or a YAML file.")]
+SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite (see rlvr-gap list) or a YAML file.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the training; evaluation seeds are derived from it.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Another base model: a folder or a hub id.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="What evaluates: auto, transformers or vllm.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of all runs.")]
+ModelOption = Annotated[str, typer.Option("--model", help="Use another base model: a folder or a hub id.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Engine that evaluates: auto, transformers or vllm.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds all runs.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes that sample; default: all cores.")
+    int | None, typer.Option("--workers", min=1, help="Number of sampling processes; default: all cores.")
 ]
 ChangesOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change the suite, repeatable: training.learning_rate=1e-4.")
+    list[str] | None, typer.Option("--set", help="Change a setting, such as training.learning_rate=1e-4; repeatable.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")]
-ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Training processes (torchrun).")]
-
-
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
+ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number of training processes (torchrun).")]
 VerdictOption = Annotated[
-    str, typer.Option("--verdict", help="What is correct: answer, or the answer under a sound chain (sound).")
+    str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]
 
 
 def read_verdict(name: str) -> JudgedBy:
-    """UsageError for one that does not exist."""
+    """Returns the verdict of that name. Raises UsageError if there is none."""
     from benchmarks.statistics.designs import VERDICTS
 
     for known in VERDICTS:
@@ -44,7 +42,7 @@ def read_verdict(name: str) -> JudgedBy:
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:
-    """The suite called `name`, with another base model and with changed settings where they are given."""
+    """Returns the suite `name`, with another base model and changed settings if they are given."""
     from benchmarks.suites import schema as suite
 
     loaded = suite.with_changes(suite.load(name), changes or [])

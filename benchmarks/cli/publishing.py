@@ -1,4 +1,4 @@
-"""The command that publishes: `leaderboard` builds the page from all records."""
+"""The command `leaderboard`, which builds the page from all records."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 
 
 def leaderboard(
-    runs: Annotated[Path, typer.Option("--runs", help="Of all runs, a suite's runs, or a cell.")] = Path("runs"),
-    out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("leaderboards/site/index.html"),
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of all runs, a suite's runs, or a cell.")] = Path("runs"),
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("leaderboards/site/index.html"),
 ) -> None:
     """Build one self-contained HTML page from all records under RUNS."""
     from leaderboards.build import build

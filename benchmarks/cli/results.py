@@ -1,4 +1,4 @@
-"""What a finished command shows: the table on the terminal, and the page."""
+"""Shows the results of a finished command: the table on the terminal, and the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leaderboards.summary import report
 
 
 def show(records: Sequence[Record], suite_folder: Path, cell_folder: Path) -> None:
-    """Prints the results and writes `index.html` of all runs of the suite beside them."""
+    """Prints the results and writes `index.html`, which shows all runs of the suite, beside them."""
     page = build(suite_folder, suite_folder / "index.html")
     where = cell_folder / RECORD if cell_folder != suite_folder else suite_folder
     console = Console(width=None if Console().is_terminal else 100)

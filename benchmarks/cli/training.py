@@ -25,7 +25,7 @@ from benchmarks.errors import Failure
 
 
 def bench(
-    algo: Annotated[str, typer.Option("--algo", help="The algorithm, or `base` (rlvr-gap list).")],
+    algo: Annotated[str, typer.Option("--algo", help="Name of the algorithm (see rlvr-gap list), or `base`.")],
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
     model: ModelOption = "",
@@ -36,9 +36,9 @@ def bench(
     changes: ChangesOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Train one algorithm, evaluate it and the base, print the sampling efficiency gap.
+    """Train one algorithm, evaluate it and the base, and print the sampling efficiency gap.
 
-    Finished parts are kept: interrupt it at any moment, and the same command goes on. Writes
+    You can interrupt it at any moment: finished parts are kept, and the same command continues. It writes
     OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
     """
     from benchmarks.cli.results import show
@@ -55,9 +55,9 @@ def bench(
 
 def grid(
     suite: SuiteOption = "countdown",
-    algos: Annotated[str, typer.Option("--algos", help="Names, separated by spaces; default: all.")] = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
-    launcher: Annotated[str, typer.Option("--launcher", help="local: a process a cell; inprocess: one.")] = "local",
+    algos: Annotated[str, typer.Option("--algos", help="Algorithms, separated by spaces; default: all.")] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by spaces.")] = "0",
+    launcher: Annotated[str, typer.Option("--launcher", help="local (a process per cell) or inprocess.")] = "local",
     model: ModelOption = "",
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
@@ -65,9 +65,9 @@ def grid(
     changes: ChangesOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Run the base and every (algorithm, seed), one after another; finished cells are skipped.
+    """Run the base and every (algorithm, seed), one after another, and skip finished cells.
 
-    A failing cell is listed and the others go on; the exit code is then 1.
+    If a cell fails, it is listed, the others continue, and the exit code is 1.
     """
     from benchmarks.cli.results import show
     from benchmarks.runs.grid import plan, run_grid
@@ -87,7 +87,7 @@ def grid(
 
 
 def train_cell(folder: Path) -> None:
-    """One of several training processes of a cell that `bench` has begun; torchrun starts it."""
+    """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.run_folder import Place

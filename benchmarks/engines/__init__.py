@@ -1,4 +1,4 @@
-"""What samples completions from a model. Add one: a file here, and a line in `ENGINES`."""
+"""Engines sample completions from a model. To add one, add a file here and a line in `ENGINES`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AUTO = "auto"
 
 
 def get(name: str) -> type[Engine]:
-    """The engine's class. Unknown name: ValueError that lists the known ones."""
+    """Returns the engine's class. Raises ValueError with all known names for an unknown one."""
     return lookup(ENGINES, name, "engine")
 
 
 def resolve(name: str) -> str:
-    """The engine that `name` means here. `auto`: vllm where it is installed and has an accelerator, else transformers.
+    """Returns the name of the engine to use here; `auto` is vllm if it is installed and has an accelerator.
 
-    Unknown name: ValueError that lists the known ones.
+    Without both, `auto` is transformers. Raises ValueError with all known names for an unknown one.
     """
     if name == AUTO:
         installed = importlib.util.find_spec("vllm") is not None
@@ -37,7 +37,7 @@ def resolve(name: str) -> str:
 
 
 def accelerators() -> int:
-    """Accelerators that this process can see."""
+    """Returns the number of accelerators that this process can see."""
     from benchmarks.engines.transformers import accelerators as count  # torch, which most of what asks can do without
 
     return count()

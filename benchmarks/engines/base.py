@@ -1,7 +1,7 @@
-"""What an engine is: a chunk of prompts in, n sampled completions of each out. Knows no verifier and no design.
+"""Defines an engine: it takes a chunk of prompts and samples n completions of each. It knows no verifier or design.
 
-A chunk is the unit of work, of seeding and of what a kill can lose. Its completions depend on the chunk, the model
-and the sampling settings alone, so how many workers share the chunks of a dataset never moves a number.
+A chunk is the unit of work and of seeding, and the most that a kill can lose. Its completions depend only on the chunk,
+the model and the sampling settings, so the number of workers that share a dataset never changes a result.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from benchmarks.tasks.prompts import render_chat
 
 @dataclass(frozen=True)
 class Completion:
-    """One sample. The text is untrusted: whatever the model wrote, without special tokens."""
+    """One sample. The text is whatever the model wrote, without special tokens, and is untrusted."""
 
     text: str
     tokens: int
-    """Sampled tokens, the end of sequence among them."""
+    """Sampled tokens, including the end of sequence."""
     finished: bool
-    """False where the length limit cut it off."""
+    """False if the length limit cut the completion off."""
 
 
 @dataclass(frozen=True)
@@ -34,54 +34,54 @@ class Chunk:
     prompts: tuple[str, ...]
     n: int
     seed: int
-    """In 0..2**63 - 1."""
+    """An integer in 0..2**63 - 1."""
     key: str
-    """Names the chunk among those of its dataset; fit for a file name."""
+    """Names the chunk among those of its dataset. It can be used as a file name."""
     chat: bool = False
-    """Whether the prompts are questions, still to be put into the tokenizer's chat template."""
+    """Whether the prompts are questions that the tokenizer's chat template must still wrap."""
 
     @property
     def rows(self) -> int:
-        """Completions in all."""
+        """The number of completions of all prompts."""
         return len(self.prompts) * self.n
 
 
 class Engine:
-    """Samples from one model, loaded once. Members differ in speed, never in the distribution.
+    """Samples from one model, which is loaded once. Engines differ in speed, never in the distribution.
 
-    Constructors take `(model_path, revision)` and then the engine's own settings by name; a model that cannot be
-    loaded is a UsageError in one line.
+    Constructors take `(model_path, revision)` and then the engine's own settings by name. They raise UsageError for a
+    model that cannot be loaded.
     """
 
     name: ClassVar[str]
     uses_accelerators: ClassVar[bool] = True
-    """Whether a worker is placed on an accelerator where there is one."""
+    """Whether a worker is placed on an accelerator if there is one."""
 
     @property
     def description(self) -> str:
-        """The engine with its version, as a record states it: "transformers 5.23.0"."""
+        """The engine with its version, as a record states it, such as "transformers 5.23.0"."""
         raise NotImplementedError
 
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """`n` completions of each prompt of the chunk, in its order: len(prompts) lists of n."""
+        """Returns `n` completions of each prompt of the chunk, in its order: len(prompts) lists of n."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Gives back the device's memory. The engine cannot be used afterwards."""
+        """Frees the device's memory. The engine cannot be used afterwards."""
 
     @classmethod
     def identify(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> ModelRef:
-        """The model that an engine made with these would sample from. None that could be loaded: UsageError."""
+        """Returns the model that an engine with these arguments samples from. UsageError if it cannot be loaded."""
         return identify(model_path, revision)
 
     @classmethod
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
-        """Accelerators that one engine with these settings spreads over."""
+        """Returns how many accelerators one engine with these settings uses."""
         return 1
 
 
 def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:
-    """Each prompt's token ids: opened as the tokenizer opens a text, or in its own chat template. None: UsageError."""
+    """Returns each prompt's token ids, with the tokenizer's own start or chat template. UsageError if it has none."""
     if chunk.chat:
         rendered = [render_chat(tokenizer, prompt) for prompt in chunk.prompts]
         return [list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in rendered]
@@ -89,9 +89,9 @@ def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int | None) -> None:
-    """UsageError where a prompt is empty, or a prompt and its completion do not fit into the model's context."""
+    """Raises UsageError if a prompt is empty or does not fit into the model's context with its completion."""
     if any(not ids for ids in prompts):
-        raise UsageError("a prompt is empty: the model needs at least one token to go on from.")
+        raise UsageError("a prompt is empty: the model needs at least one token to continue from.")
     longest = max(map(len, prompts), default=0)
     if context is not None and longest + max_new_tokens > context:
         raise UsageError(

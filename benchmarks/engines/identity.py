@@ -1,4 +1,4 @@
-"""What identifies a model: a folder by the hash of its content, a model of the hub by its id and commit. No torch."""
+"""Identifies a model: a folder by the hash of its content, a hub model by its id and commit. It needs no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIGS = ("config.json", "adapter_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _HASHED = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 _NOT_HASHED = {"recipe.json", "trainer_state.json", "training_args.bin"}
-"""How a model came about, not what it is."""
+"""Files that say how a model was made and not what it is."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class ModelRef:
 
     path: str
     revision: str | None
-    """The hub's commit; None for a folder."""
+    """The hub's commit, or None for a folder."""
     hash: str | None
-    """`model_hash`; None for a model of the hub."""
+    """The `model_hash`, or None for a model of the hub."""
 
     @property
     def identity(self) -> str:
@@ -34,13 +34,13 @@ class ModelRef:
 
 
 def is_local(model_path: str) -> bool:
-    """Whether `model_path` means a folder on this machine and not a model id of the hub (`name` or `owner/name`)."""
+    """Tells whether `model_path` means a folder on this machine and not a hub id (`name` or `owner/name`)."""
     path = Path(model_path).expanduser()
     return path.exists() or model_path.startswith(("/", ".", "~")) or len(path.parts) > 2
 
 
 def check_folder(model_path: str) -> None:
-    """UsageError in one line where a local `model_path` is not the folder of a model with its tokenizer."""
+    """Raises UsageError if a local `model_path` is not the folder of a model with its tokenizer."""
     if not is_local(model_path):
         return
     folder = Path(model_path).expanduser()
@@ -61,10 +61,10 @@ def _has(folder: Path, names: Sequence[str]) -> bool:
 
 
 def model_hash(model_path: str) -> str | None:
-    """SHA-256 over the weights, configuration and tokenizer of a local folder, 64 hex digits; None for a hub id.
+    """Returns the SHA-256 (64 hex digits) over a folder's weights, configuration and tokenizer; None for a hub id.
 
-    Over the names and hashes of the files at the folder's top level, in the order of their names. Not a model's
-    folder: UsageError. Not readable: Failure.
+    It covers the names and hashes of the files at the folder's top level, in the order of their names. Raises
+    UsageError for a folder without a model, and Failure for files that cannot be read.
     """
     if not is_local(model_path):
         return None
@@ -78,9 +78,9 @@ def model_hash(model_path: str) -> str | None:
 
 
 def identify(model_path: str, revision: str | None = None) -> ModelRef:
-    """The model's identity. For a hub id the revision is resolved to a commit, from the cache where it is offline.
+    """Returns the model's identity. The revision of a hub id is resolved to a commit, from the cache if offline.
 
-    Neither a folder nor a model that can be reached: UsageError.
+    Raises UsageError for what is neither a folder nor a model that can be reached.
     """
     if is_local(model_path):
         return ModelRef(model_path, None, model_hash(model_path))

@@ -1,4 +1,4 @@
-"""Loads a checkpoint for evaluation: a folder or a hub id, whole or as LoRA adapters; never code that came with it."""
+"""Loads a checkpoint for evaluation from a folder or a hub id, whole or as LoRA adapters, but never its code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_tokenizer(model_path: str, revision: str | None) -> Any:
-    """The tokenizer. None that can be loaded: UsageError."""
+    """Returns the tokenizer. Raises UsageError if it cannot be loaded."""
     try:
         return AutoTokenizer.from_pretrained(model_path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -22,10 +22,10 @@ def load_tokenizer(model_path: str, revision: str | None) -> Any:
 
 
 def load_model(model_path: str, revision: str | None, dtype: str, tokens: int) -> Any:
-    """The model, its adapters merged. `dtype`: a name, or "auto" for the checkpoint's own.
+    """Returns the model with its adapters merged. `dtype` is a name, or "auto" for the checkpoint's own.
 
-    Damaged weights: Failure. UsageError: it cannot be loaded; the weights are not those of its config.json, which would
-    leave layers at random or out; or it knows fewer than `tokens` tokens, those of its tokenizer.
+    Raises Failure for damaged weights. Raises UsageError if the model cannot be loaded, if its weights do not match its
+    config.json (layers would stay random or be left out), or if it has fewer than `tokens`, its tokenizer's tokens.
     """
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
@@ -75,7 +75,7 @@ def _load_adapter(model_path: str, revision: str | None, dtype: str) -> Any:
 
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """What ends a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
+    """Returns the ids that end a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
     found = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = [*found] if isinstance(found, list | tuple) else [found]
     return sorted({i for i in [*ids, tokenizer.eos_token_id] if i is not None})

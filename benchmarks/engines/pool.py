@@ -1,8 +1,8 @@
-"""Shares chunks among worker processes, each with its own engine, and gives results back as they come.
+"""Shares chunks among worker processes with an engine each, and yields results as they arrive.
 
-Each worker has a pipe of its own: there is no lock that a killed worker could die holding, its end is seen at once
-with its exit code, and a full pipe is what keeps a fast worker from running ahead of a slow reader. Workers never see
-Ctrl-C; the parent ends them. A worker whose parent is gone ends itself.
+Each worker has its own pipe. So there is no lock that a killed worker could hold, its end is noticed at once with its
+exit code, and a full pipe keeps a fast worker from running ahead of a slow reader. Workers never see Ctrl-C; the parent
+ends them. A worker whose parent is gone ends itself.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from benchmarks.settings import Sampling
 
 Completions = list[list[Completion]]
 _GRACE_S = 5.0
-"""What a worker has to end in before it is killed."""
+"""Time in which a worker may end before it is killed."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """All that a worker needs to make its engine. `name` is resolved: never `auto`."""
+    """Everything that a worker needs to make its engine. `name` is resolved, so it is never `auto`."""
 
     name: str
     model_path: str
@@ -45,11 +45,11 @@ class EngineSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> Engine:
-        """The engine with its model loaded. A model that cannot be loaded: UsageError."""
+        """Returns the engine with its model loaded. Raises UsageError for a model that cannot be loaded."""
         return engines.get(self.name)(self.model_path, self.revision, **self.settings)  # type: ignore[call-arg]
 
     def check(self) -> None:
-        """UsageError for a setting that the engine does not know; loads nothing."""
+        """Raises UsageError for a setting that the engine does not know. It loads nothing."""
         known = list(inspect.signature(engines.get(self.name)).parameters)[2:]
         for name in self.settings:
             if name not in known:
@@ -57,10 +57,10 @@ class EngineSpec:
 
 
 class EnginePool:
-    """One model's engines. Workers start with the first chunk and serve any number of `run`s until `close`.
+    """The engines of one model. Workers start with the first chunk and serve any number of `run`s until `close`.
 
-    `workers`: processes; None: one for each accelerator (or as many of them as the engine spreads over), or one for
-    each core where there is none. With one, chunks are sampled in this process and none is started.
+    `workers` is the number of processes. None means one per accelerator (or per group of them that the engine uses), or
+    one per core if there are none. With one worker, chunks are sampled in this process.
     """
 
     def __init__(self, spec: EngineSpec, workers: int | None = None, rows_per_batch: int = 512) -> None:
@@ -80,13 +80,13 @@ class EnginePool:
 
     @property
     def description(self) -> str:
-        """The engine with its version; the bare name where nothing has been sampled yet."""
+        """The engine with its version, or its bare name if nothing has been sampled yet."""
         return self._description or self.spec.name
 
     def run(self, chunks: Iterable[Chunk], sampling: Sampling) -> Iterator[tuple[Chunk, Completions]]:
-        """Each chunk with its completions, in the order in which they are done.
+        """Yields each chunk with its completions, in the order in which they are finished.
 
-        What a worker raises is raised here (UsageError as such, all else as Failure); a worker that was killed is a
+        An error of a worker is raised here, UsageError as it is and all others as Failure. A killed worker raises a
         Failure that names its exit code. Leaving the iterator early ends the workers.
         """
         if self.workers == 1:
@@ -126,7 +126,7 @@ class EnginePool:
             raise
 
     def _give(self, todo: deque[Chunk], sampling: Sampling) -> None:
-        """One chunk for each idle worker; while many are left one in reserve, so that none waits for its reader."""
+        """Gives each idle worker a chunk, and a second one while many are left, so that none waits for its reader."""
         for reserve in (0, 1):
             for worker in self._workers:
                 plenty = len(todo) > len(self._workers)
@@ -149,7 +149,7 @@ class EnginePool:
         atexit.unregister(self.close)
 
     def close(self) -> None:
-        """Ends the workers and gives back memory; `run` would start them again."""
+        """Ends the workers and frees their memory. `run` would start them again."""
         self._stop()
         if self._engine is not None:
             self._engine.close()
@@ -163,25 +163,25 @@ class EnginePool:
 
 
 def open_pool(settings: EngineSettings, model_path: str, revision: str | None = None) -> EnginePool:
-    """The pool that a suite's `engine` asks for. Unknown engine or setting, no such model: UsageError."""
+    """Returns the pool for a suite's `engine`. Raises UsageError for an unknown engine, setting or model."""
     spec = EngineSpec(engines.resolve(settings.name), model_path, revision, dict(settings.settings))
     return EnginePool(spec, settings.workers, settings.rows_per_batch)
 
 
 def _places(spec: EngineSpec, workers: int | None) -> list[dict[str, str]]:
-    """The environment of each worker: which accelerators it may see."""
+    """Returns the environment of each worker, which says what accelerators it may see."""
     devices = _devices() if engines.get(spec.name).uses_accelerators else []
     each = engines.get(spec.name).devices_per_worker(spec.settings)
     if not devices:
         return [{} for _ in range(workers or len(os.sched_getaffinity(0)))]
     if len(devices) < each:
-        raise UsageError(f"engine '{spec.name}' asks for {each} accelerators a worker: there are {len(devices)}.")
+        raise UsageError(f"engine '{spec.name}' needs {each} accelerators per worker, but there are {len(devices)}.")
     groups = [devices[i : i + each] for i in range(0, len(devices) - each + 1, each)]
     return [{_VISIBLE: ",".join(groups[i % len(groups)])} for i in range(workers or len(groups))]
 
 
 def _devices() -> list[str]:
-    """The accelerators of this process, by the names that CUDA_VISIBLE_DEVICES takes."""
+    """Returns the accelerators of this process by the names that CUDA_VISIBLE_DEVICES takes."""
     count = engines.accelerators()
     listed = [name for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
     return (listed or [str(i) for i in range(count)])[:count]
@@ -203,17 +203,17 @@ class _EngineWorker:
             self.process.start()
         theirs.close()
         self.outstanding = 0
-        """Chunks given and not yet taken back."""
+        """Chunks that were given and are not yet taken back."""
         self.description: str | None = None
 
     def give(self, chunk: Chunk, sampling: Sampling) -> None:
-        """One more chunk to do."""
+        """Gives the worker one more chunk."""
         self.outstanding += 1
         with contextlib.suppress(OSError):  # its end is reported by `take`
             self.connection.send((chunk, sampling))
 
     def take(self) -> tuple[str, Completions] | None:
-        """The key of a chunk and its completions; None: the engine is ready. Failed or gone: UsageError or Failure."""
+        """Returns the key and completions of a chunk, or None if the engine is ready. Raises the worker's error."""
         try:
             kind, key, value = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -231,7 +231,7 @@ class _EngineWorker:
         return key, value
 
     def end(self) -> None:
-        """Waits for a terminated process, and kills it where it does not end."""
+        """Waits for a terminated process, and kills it if it does not end."""
         self.connection.close()
         self.process.join(_GRACE_S)
         if self.process.is_alive():
@@ -241,7 +241,7 @@ class _EngineWorker:
 
 
 def _ready(workers: list[_EngineWorker]) -> list[_EngineWorker]:
-    """The workers that have something to say; waits until there is one. A dead worker's pipe reads as its end."""
+    """Waits for workers that have something to say and returns them. The pipe of a dead worker reads as ended."""
     ready = set(wait([worker.connection for worker in workers]))
     return [worker for worker in workers if worker.connection in ready]
 
@@ -268,7 +268,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str]) -> None:
-    """A worker's life: make the engine, do chunks as they come, say what went wrong."""
+    """Runs a worker: makes the engine, samples chunks as they come, and reports errors."""
     os.environ.update(environment)
     jobs: queue.SimpleQueue[tuple[Chunk, Sampling]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
@@ -288,7 +288,7 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str])
 
 
 def _line(error: Exception, key: str) -> str:
-    """One line for an error that nobody foresaw; its traceback goes with it."""
+    """Returns one line for an unforeseen error and attaches its traceback."""
     first = (str(error).strip() or "no message").splitlines()[0]
     return f"sampling failed at {f'chunk {key}' if key else 'loading the model'}: {type(error).__name__}: {first}"
 

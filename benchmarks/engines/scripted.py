@@ -1,7 +1,7 @@
-"""A fake for tests and benchmarks: no model, no torch; what it says is a function of (prompt, seed, index).
+"""A fake engine for tests and benchmarks. It has no model and no torch; prompt, seed and index decide what it says.
 
-Rows can be slowed down, made to crash, or made to kill their process, so that everything around an engine can be
-tested with it. Right answers to Countdown prompts are found by search, and given with a probability that is set.
+It can slow rows down, crash on them, or kill its process, so that everything around an engine can be tested. It finds
+right answers to Countdown prompts by search and gives them with a probability that can be set.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.settings import Sampling
 
 
 class ScriptedEngine(Engine):
-    r"""Answers Countdown prompts rightly with probability `p`, or with its own probability where `spread` is set.
+    r"""Answers Countdown prompts correctly with probability `p`, which varies by problem if `spread` is set.
 
     `sound`: the share of right answers that are given under a chain of thought that holds; the others have none.
     `spread`: a problem's probability is then p * 2 * u, u uniform in 0..1 by the prompt's hash (0.5 in the mean).
@@ -64,7 +64,7 @@ class ScriptedEngine(Engine):
         return "scripted 1"
 
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """See `Engine.sample`. One character is one token."""
+        """Samples as `Engine.sample` does. One character is one token."""
         time.sleep(self.delay_s)
         return [
             [self._completion(prompt, place, index, chunk.seed, sampling.max_new_tokens) for index in range(chunk.n)]

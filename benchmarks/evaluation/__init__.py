@@ -1,1 +1,1 @@
-"""The common evaluation stage: sample, verify, count; and grading stored completions again."""
+"""The common evaluation stage, which samples, verifies and counts, and the re-grading of stored completions."""

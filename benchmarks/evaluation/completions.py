@@ -1,8 +1,8 @@
-"""Completions as parquet: one shard for each chunk while sampling goes on, one file when it is done.
+"""Stores completions as parquet: one shard per chunk during sampling, and one file at the end.
 
-A shard is written whole or not at all, says in its metadata which question and which chunk it answers, and carries
-checksums; so what a kill leaves behind is either a shard that counts or none. Nothing here holds more than one shard,
-or one row group, in memory.
+A shard is written completely or not at all, holds checksums, and says in its metadata which question and chunk it
+answers. A kill therefore leaves either a valid shard or none. Nothing here holds more than one shard or one row group
+in memory.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Meta:
     question: str
     """The hash of the plan."""
     key: str
-    """Of the chunk; empty for the file of a whole dataset."""
+    """The chunk's key, or "" for the file of a whole dataset."""
     rows: int
     seconds: float
-    """Wall clock that it took."""
+    """The wall-clock time that it took."""
     engine: str
-    """With its version."""
+    """The engine with its version."""
 
 
 def write_tables(path: Path, tables: Iterable[pa.Table], meta: Meta) -> None:
-    """Writes the tables one after the other as one file, atomically, a row group at a time."""
+    """Writes the tables one after the other into one file, atomically and one row group at a time."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def write_tables(path: Path, tables: Iterable[pa.Table], meta: Meta) -> None:
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of a row group's size."""
+    """Yields the same rows in tables of a row group's size."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)
@@ -88,7 +88,7 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def read_meta(path: Path) -> Meta:
-    """What the file says that it answers. Damaged, or not ours: Failure in one line."""
+    """Returns what the file says that it answers. Raises Failure for a damaged or foreign file."""
     try:
         return Meta(**json.loads(pq.read_schema(path).metadata[_KEY]))
     except _DAMAGED as error:
@@ -96,7 +96,7 @@ def read_meta(path: Path) -> Meta:
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
-    """The file's rows, in order, a row group at a time. Damaged, or fewer rows than promised: Failure in one line."""
+    """Yields the file's rows in order, by row group. Raises Failure for damage or fewer rows than promised."""
     rows = 0
     meta = read_meta(path)
     try:
@@ -117,7 +117,7 @@ def _damaged(path: Path, error: Exception) -> Failure:
 
 
 def read_shard(path: Path, question: str, key: str) -> tuple[pa.Table, Meta]:
-    """The shard's rows. Damaged, or not the answer to this question and chunk: Failure in one line."""
+    """Returns the shard's rows. Raises Failure if it is damaged or does not answer this question and chunk."""
     meta = read_meta(path)
     if (meta.question, meta.key) != (question, key):
         raise _damaged(path, ValueError(f"it answers chunk {meta.key} of question {meta.question}"))
@@ -125,7 +125,7 @@ def read_shard(path: Path, question: str, key: str) -> tuple[pa.Table, Meta]:
 
 
 def move_aside(path: Path, folder: Path) -> Path:
-    """Moves a damaged file into `folder`, so that another can be written in its place; nothing is deleted."""
+    """Moves a damaged file into `folder`, so that another can be written in its place. Nothing is deleted."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(10_000):
         target = folder / f"{path.stem}-{number}{path.suffix}"
@@ -136,7 +136,7 @@ def move_aside(path: Path, folder: Path) -> Path:
 
 
 def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
-    """The rows as a table of `COMPLETIONS_SCHEMA`. Text that is not valid Unicode has its odd characters replaced."""
+    """Returns the rows as a table of `COMPLETIONS_SCHEMA`. Replaces characters that are not valid Unicode."""
     texts = [text if text.isprintable() else text.encode("utf-8", "replace").decode() for text in columns["text"]]
     arrays = [pa.array(texts if f.name == "text" else columns[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)

@@ -1,4 +1,4 @@
-"""Verdicts on a chunk of completions, whatever the verifier does: a crash on one is an ERROR of that one alone."""
+"""Judges a chunk of completions whatever the verifier does: a crash on one makes only that one an ERROR."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Judged = tuple[list[Verdict], list[bool | None]]
 def judge(
     verifier: Verifier, problems: Sequence[Problem], texts: Sequence[str], finished: Sequence[bool], chains: bool = True
 ) -> Judged:
-    """Row by row: the verdict, and whether the chain holds (None where the task cannot say, or was not asked).
+    """Returns the verdict of each row, and whether its chain holds (None if the task cannot say or was not asked).
 
-    Rows that are alike are judged once: many samples of one problem say the same.
+    Equal rows are judged once, because many samples of one problem say the same.
     """
     rows = list(zip(problems, texts, finished, strict=True))
     keys = [(problem.problem_id, text, ended) for problem, text, ended in rows]

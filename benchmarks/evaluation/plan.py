@@ -1,4 +1,4 @@
-"""What one model on one dataset is asked, and the chunks that this comes to: pure, but for the file that says it."""
+"""Defines what one model is asked on one dataset and splits it into chunks. Only the plan file touches the disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class Question:
-    """Everything that the counts of one model on one dataset depend on. Two folders with the same hash agree."""
+    """Everything that the counts of one model on one dataset depend on. Equal questions have equal hashes."""
 
     dataset: str
     model: str
-    """Hash of a folder, or id and commit of a hub model."""
+    """Hash of a model folder, or the id and commit of a model on the hub."""
     problems: str
     """Content hash of the problems in their order."""
     n_problems: int
@@ -37,35 +37,35 @@ class Question:
     seed: int
     engine: str
     rows_per_batch: int
-    """What a chunk is made of; the worker count is not here because nothing depends on it."""
+    """Rows per batch, which decides the chunks. The worker count is left out because no result depends on it."""
 
     @property
     def hash(self) -> str:
-        """16 hex digits over all of it."""
+        """16 hex digits over all fields."""
         return content_hash(asdict(self))
 
 
 def problems_hash(problems: Sequence[Problem]) -> str:
-    """Content hash of the problems in their order."""
+    """Returns the content hash of the problems in their order."""
     return content_hash([[p.problem_id, p.prompt, p.answer, dict(p.data)] for p in problems])
 
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """A chunk and the problems that it is of."""
+    """A chunk with the problems that its prompts belong to."""
 
     chunk: Chunk
     problem_ids: tuple[str, ...]
     round: int
     first: int
-    """Sample number, within its problem, of the first of the n."""
+    """Index, within its problem, of the chunk's first sample."""
 
 
 def plan_round(question: Question, problems: Sequence[Problem], number: int, design: Design) -> list[PlannedChunk]:
-    """The chunks of one round for the problems that are still sampled; a function of its arguments alone.
+    """Returns the chunks of one round for the problems that are still sampled; the arguments alone determine them.
 
-    Problems with prompts of similar length share a chunk, the longest first. Each chunk's seed is the hash of the
-    dataset, the cell's seed, the round, and what the chunk holds.
+    Problems with prompts of similar length share a chunk, and the longest come first. Each chunk's seed is the hash of
+    the dataset, the cell's seed, the round, and what the chunk holds.
     """
     first, last = (0, *design.rounds)[number], design.rounds[number]
     rows = question.rows_per_batch
@@ -89,24 +89,24 @@ def plan_round(question: Question, problems: Sequence[Problem], number: int, des
 
 
 def claim(folder: Path, question: Question) -> None:
-    """Writes the plan into a folder that has none. A folder with another plan, or with files of no plan: Failure."""
+    """Writes the plan if the folder has none. Raises Failure for another plan, or for files without a plan."""
     path = folder / PLAN
     if path.exists():
         _refuse_difference(folder, read_question(folder), question)
         return
     foreign = sorted(name for name in os.listdir(folder) if name[0] != ".") if folder.is_dir() else []
     if foreign:
-        raise Failure(f"{folder} holds {foreign[0]} but no {PLAN}: it was not made here. Choose another folder.")
+        raise Failure(f"{folder} holds {foreign[0]} but no {PLAN}: so it holds no evaluation: choose another folder.")
     write_question(folder, question)
 
 
 def write_question(folder: Path, question: Question) -> None:
-    """Writes the folder's plan, over one that is there."""
+    """Writes the folder's plan and replaces an existing one."""
     write_json_atomic(folder / PLAN, {"schema": 1, "hash": question.hash, "question": asdict(question)})
 
 
 def read_question(folder: Path) -> Question:
-    """What the folder's evaluation was asked. Damaged: Failure in one line."""
+    """Returns the question that the folder's evaluation answers. Raises Failure for a damaged plan."""
     path = folder / PLAN
     try:
         data = loads_strict(read_text(path))
@@ -126,13 +126,13 @@ def _refuse_difference(folder: Path, found: Question, asked: Question) -> None:
         more = f" (and {len(different) - 1} more differ)" if len(different) > 1 else ""
         hint = ", or re-grade it with --regrade" if different == ["verifier_version"] else ""
         raise Failure(
-            f"{folder} holds an evaluation with {name} = {old.get(name)!r}, asked is {new.get(name)!r}{more}: "
+            f"{folder} holds an evaluation with {name} = {old.get(name)!r}, but you asked for {new.get(name)!r}{more}: "
             f"choose another folder, remove this one{hint}."
         )
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots."""
+    """Joins nested keys with dots."""
     result: dict[str, Any] = {}
     for name, value in data.items():
         result |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}

@@ -1,9 +1,9 @@
-"""Applies a verifier to completions that are stored: no model, no sampling, unless the new verdicts ask for more.
+"""Grades stored completions again. It needs a model only if the new verdicts call for more samples.
 
     rlvr-gap evaluate --regrade runs/countdown/base
 
-The order of a problem's samples is kept and the design's stop applied anew: where a problem now stops earlier, its
-later samples stay in the file and out of the counts; where it now goes on, more samples are needed.
+Each problem keeps the order of its samples, and the design's stopping rule is applied again. A problem that now stops
+earlier keeps its later samples in the file, but they no longer count. A problem that now continues needs more samples.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verifier
 
 _ROWS = 4096
-"""Graded at once: a verifier's pool has enough to share, and memory stays flat."""
+"""Rows graded at once: enough to keep a pool of verifiers busy while memory use stays flat."""
 
 
 @dataclass(frozen=True)
 class Regrade:
-    """What came of it."""
+    """The outcome of a re-grade."""
 
     result: DatasetResult | None
-    """None where samples are lacking and there was no engine to draw them: the folder is then as it was."""
+    """None if samples are missing and there was no engine to draw them; the folder is then left as it was."""
     lacking: tuple[str, ...]
-    """The problems that the new verdicts ask more samples of."""
+    """The problems that need more samples under the new verdicts."""
     changed: int
     """Completions whose verdict is another now, or that of their chain."""
 
@@ -53,9 +53,9 @@ def regrade(
     pool: EnginePool | None = None,
     progress: Progress | None = None,
 ) -> Regrade:
-    """Grades the folder's completions again. With a `pool` of the same model, samples what is lacking.
+    """Grades the folder's completions again, and samples what is missing if `pool` offers the same model.
 
-    Unfinished evaluations, other problems than those that were sampled, damaged files: Failure in one line.
+    Raises Failure for an unfinished evaluation, for problems other than the sampled ones, and for damaged files.
     """
     folder = Path(folder)
     old = read_question(folder)
@@ -67,7 +67,7 @@ def regrade(
         result = None if pool is None else _sample(folder, new, problems, verifier, pool, progress)
         return Regrade(result, (), 0)
     if not (folder / COMPLETIONS).exists() or (not (folder / RESULT).exists() and (folder / SHARDS).exists()):
-        raise Failure(f"{folder} holds an evaluation that is not finished: go on with it first.")
+        raise Failure(f"{folder} holds an evaluation that is not finished: finish it first.")
     graded = _Graded(folder, new, problems, verifier)
     target = folder / f".{COMPLETIONS}.regraded"
     try:
@@ -97,7 +97,7 @@ class _Graded:
         self.changed = 0
 
     def tables(self, advance: Callable[[float], None]) -> Iterator[pa.Table]:
-        """Each row group with its new verdicts; counted as it goes by."""
+        """Yields each row group with its new verdicts and counts it on the way."""
         for group in completions.read_tables(self.source):
             for table in (group.slice(start, _ROWS) for start in range(0, group.num_rows, _ROWS)):
                 yield self._grade(table)
@@ -127,7 +127,7 @@ def _check_pool(pool: EnginePool | None, question: Question) -> None:
 
 
 def _replace(folder: Path, question: Question, graded: Path) -> None:
-    """The new verdicts in the place of the old. Without its result the folder counts as unfinished in between."""
+    """Replaces the old verdicts with the new ones. In between the folder has no result and so counts as unfinished."""
     (folder / RESULT).unlink(missing_ok=True)
     shutil.rmtree(folder / SHARDS, ignore_errors=True)  # all of them are merged: the file is there
     write_question(folder, question)
@@ -135,7 +135,7 @@ def _replace(folder: Path, question: Question, graded: Path) -> None:
 
 
 def _was_begun(folder: Path, question: Question) -> bool:
-    """Whether a re-grade to this very question was killed while it drew the samples that it lacked."""
+    """Tells whether a re-grade to this same question was killed while it drew its missing samples."""
     stored = folder / COMPLETIONS
     if (folder / RESULT).exists() or not stored.exists() or not (folder / SHARDS).exists():
         return False
@@ -146,7 +146,7 @@ def _sample(
     folder: Path, question: Question, problems: Sequence[Problem], verifier: Verifier, pool: EnginePool | None,
     progress: Progress | None,
 ) -> DatasetResult:  # fmt: skip
-    """Samples what is lacking, and writes the counts and the result."""
+    """Samples what is missing, and writes the counts and the result."""
     design, sampling = design_from_json(question.design), Sampling(**question.sampling)
     run = Run(folder, question, problems, verifier, design, sampling, pool)
     done = run.open()

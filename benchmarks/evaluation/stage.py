@@ -1,11 +1,11 @@
-"""The common evaluation stage: sample -> verify -> completions and counts, in the same way for every model.
+"""The common evaluation stage: it samples and verifies completions in the same way for every model.
 
     rlvr-gap evaluate MODEL --suite countdown --dataset test
 
-One dataset is one folder. `plan.json` says what was asked and is written first; every chunk of completions is a shard
-under `shards/`; at the end they become `completions.parquet` and `counts.jsonl`, and `result.json` is written last.
-A killed evaluation goes on from its shards and ends with the counts of one that was not; a folder that answers
-another question is refused, never mixed or overwritten.
+Each dataset has a folder of its own. `plan.json` is written first and says what was asked. Every chunk of completions
+is written as a shard under `shards/`. At the end the shards become `completions.parquet` and `counts.jsonl`, and
+`result.json` is written last. An evaluation that was killed continues from its shards and ends with the same counts as
+one that was not. A folder that holds the answer to another question is refused, never mixed or overwritten.
 """
 
 from __future__ import annotations
@@ -45,29 +45,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatasetResult:
-    """One finished evaluation, as its folder has it."""
+    """One finished evaluation, read from its folder."""
 
     folder: Path
     question: Question
     counts: Counts
     seconds: float
-    """Wall clock of sampling and verifying, over all runs that it took."""
+    """Wall-clock time of sampling and verifying, summed over all runs that it took."""
     engine: str
-    """With its version."""
+    """The engine's name with its version."""
     chains: dict[str, int] | None
     completions_sha256: str
     sampled: int = 0
-    """Completions sampled in this run: the rest was there."""
+    """Completions that this run sampled; the others were already stored."""
     spent: dict[str, float] = field(default_factory=dict)
     """Seconds of this run by phase: sample (waiting for engines), verify, write."""
 
     @property
     def tokens(self) -> int:
-        """Sampled tokens, of the completions that count."""
+        """Tokens of the completions that count."""
         return sum(self.counts.extra["tokens"])
 
     def evaluation(self, record_folder: Path, ks: Sequence[int] | None = None) -> EvaluationRecord:
-        """For a record in `record_folder`, above this folder. `ks`: default 1, 2, 4, ... up to the design's samples."""
+        """Returns this evaluation for a record in `record_folder`, which lies above this folder.
+
+        `ks` defaults to 1, 2, 4, ... up to the number of samples in the design.
+        """
         from benchmarks.records.evaluation import EvaluationRecord
 
         counts, question = self.counts, self.question
@@ -107,7 +110,7 @@ def sound_evaluation(counts: Counts, ks: Sequence[int]) -> dict[str, Any] | None
 
 
 def powers_of_two(largest: int) -> list[int]:
-    """1, 2, 4, ..., and `largest` itself."""
+    """Returns 1, 2, 4, ... up to `largest`, and `largest` itself."""
     return sorted({*(2**i for i in range(largest.bit_length()) if 2**i <= largest), largest})
 
 
@@ -128,10 +131,10 @@ def evaluate_dataset(
     folder: Path | str,
     progress: Progress | None = None,
 ) -> DatasetResult:
-    """Samples and verifies `problems` under `design` with the pool's model; what `folder` already has is kept.
+    """Samples and verifies `problems` under `design` with the pool's model, and keeps what `folder` already holds.
 
-    The result does not depend on the pool's workers. Unknown template, a model that cannot be loaded: UsageError.
-    A folder that answers another question, damaged files, no space, a crashed worker: Failure in one line.
+    The result does not depend on the number of workers. Raises UsageError for an unknown template or a model that
+    cannot be loaded. Raises Failure for a folder of another question, damaged files, a full disk or a crashed worker.
     """
     question = Question(
         dataset=dataset, model=pool.model.identity, problems=problems_hash(problems), n_problems=len(problems),
@@ -148,7 +151,7 @@ def evaluate_dataset(
 
 
 class Run:
-    """One evaluation of one dataset in its folder, between the first file and the last."""
+    """The evaluation of one dataset in its folder, from opening the folder to writing the result."""
 
     def __init__(
         self,
@@ -167,7 +170,7 @@ class Run:
             raise UsageError(f"dataset '{question.dataset}': two problems have the same problem_id.")
         self.tally = Tally(list(self.problems), design, verifier.checks_chains)
         self.shards: list[Path] = []
-        """In the order of rounds and chunks."""
+        """The shards of this run, in the order of rounds and chunks."""
         self.seconds = 0.0
         self.engine = question.engine
         self.sampled = 0
@@ -177,7 +180,7 @@ class Run:
     # ---------------------------------------------------------------- what is there already
 
     def open(self) -> DatasetResult | None:
-        """Makes the folder this question's, or checks that it is; the result where all is done already."""
+        """Claims the folder for this question or checks that it belongs to it. Returns the result if it is complete."""
         claim(self.folder, self.question)
         for file in (*self.folder.glob(".*.tmp"), *self.folder.glob(f".{COMPLETIONS}.*")):
             file.unlink(missing_ok=True)  # half-written, when something was killed
@@ -198,7 +201,7 @@ class Run:
     # ---------------------------------------------------------------- sampling
 
     def sample(self, stage: Stage) -> None:
-        """Round after round until the design stops every problem. A round is whole before its stop is tested."""
+        """Samples in rounds until the design stops every problem. A round is complete before its stop is tested."""
         while lacking := self.tally.lacking():
             assert self.pool is not None, "the caller saw to it that nothing is lacking"
             number, problem_ids = next(iter(lacking.items()))
@@ -214,7 +217,7 @@ class Run:
                 stage.advance(chunk.rows)
 
     def _resume(self, planned: PlannedChunk, stage: Stage) -> bool:
-        """Counts the chunk's shard, where there is one that is whole."""
+        """Counts the chunk's shard and returns True if there is an intact one."""
         path = self._shard(planned)
         if not path.exists():
             return False
@@ -242,7 +245,7 @@ class Run:
         self._lap("write")
 
     def _judged(self, planned: PlannedChunk, sampled: Completions) -> Any:
-        """The chunk's rows with their verdicts, as a table."""
+        """Returns the chunk's rows with their verdicts as a table."""
         n = planned.chunk.n
         ids = [problem_id for problem_id in planned.problem_ids for _ in range(n)]
         flat = [completion for row in sampled for completion in row]
@@ -268,7 +271,7 @@ class Run:
         return self.folder / SHARDS / f"{planned.chunk.key}.parquet"
 
     def _lap(self, phase: str) -> float:
-        """Seconds since the last lap, put on the phase's account."""
+        """Returns the seconds since the last lap and adds them to the phase."""
         now = time.monotonic()
         lap, self._clock = now - self._clock, now
         self.spent[phase] += lap
@@ -277,7 +280,7 @@ class Run:
     # ---------------------------------------------------------------- the end
 
     def finish(self) -> DatasetResult:
-        """Shards to one file, counts, result; then the shards go."""
+        """Merges the shards into one file, writes the counts and the result, and removes the shards."""
         counts = self.tally.counts()
         if self.shards:
             self._merge()
@@ -300,7 +303,7 @@ class Run:
         return dataclasses.replace(result, sampled=self.sampled, spent=self.spent)
 
     def _merge(self) -> None:
-        """What was merged before and this run's shards after it, in the order of rounds and chunks."""
+        """Merges earlier completions with the shards of this run, in the order of rounds and chunks."""
         target = self.folder / COMPLETIONS
         files = [target] * target.exists() + self.shards
         rows = sum(completions.read_meta(file).rows for file in files)
@@ -313,7 +316,7 @@ class Run:
 
 
 def read_result(folder: Path | str) -> DatasetResult | None:
-    """The finished evaluation in the folder; None where it is not finished. Damaged files: Failure in one line."""
+    """Returns the finished evaluation in the folder, or None if it is unfinished. Raises Failure for damaged files."""
     folder = Path(folder)
     path = folder / RESULT
     if not path.exists():

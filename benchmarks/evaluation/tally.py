@@ -1,4 +1,4 @@
-"""What is counted while completions go by: for each problem and round, the verdicts, the tokens and the chains.
+"""Counts the verdicts, tokens and chains of each problem and round while completions go by.
 
 Small (a few numbers a problem), whatever the number of completions. The stop of a sequential design is applied here,
 from the verdicts and the chains alone: that is what makes a re-grade possible.
@@ -23,11 +23,11 @@ class RoundTally:
     verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     tokens: int = 0
     chains: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
-    """Checked, sound, and the same of the correct ones."""
+    """How many chains were checked and how many are sound, first over all completions, then over the correct ones."""
 
     @property
     def n(self) -> int:
-        """Completions."""
+        """The number of completions."""
         return sum(self.verdicts.values())
 
     @property
@@ -36,7 +36,7 @@ class RoundTally:
         return self.chains[3]
 
     def add(self, verdict: Verdict, tokens: int, chain: bool | None) -> None:
-        """One completion more."""
+        """Adds one completion."""
         self.verdicts[verdict] += 1
         self.tokens += tokens
         if chain is not None:
@@ -46,7 +46,7 @@ class RoundTally:
 
 
 class Tally:
-    """Counts of one dataset under one design."""
+    """The counts of one dataset under one design."""
 
     def __init__(self, problem_ids: Sequence[str], design: Design, checks_chains: bool = False) -> None:
         self.problem_ids = tuple(problem_ids)
@@ -56,14 +56,14 @@ class Tally:
         self.cells: dict[tuple[str, int], RoundTally] = {}
 
     def add(self, table: pa.Table) -> None:
-        """The completions of a table (`completions.COMPLETIONS_SCHEMA`)."""
+        """Adds the completions of a table that follows `completions.COMPLETIONS_SCHEMA`."""
         names = ("problem_id", "round", "verdict", "tokens", "chain")
         for problem_id, number, verdict, tokens, chain in zip(*(table[n].to_pylist() for n in names), strict=True):
             cell = self.cells.setdefault((problem_id, number), RoundTally())
             cell.add(Verdict(verdict), tokens, chain)
 
     def walk(self, problem_id: str) -> tuple[list[RoundTally], int | None]:
-        """The problem's rounds that count, and the round that it lacks; None: the design stops there."""
+        """Returns the problem's rounds that count, and the round that is missing (None if the design stops there)."""
         used: list[RoundTally] = []
         while True:
             n, successes = sum(cell.n for cell in used), sum(self._successes(cell) for cell in used)
@@ -80,7 +80,7 @@ class Tally:
         return cell.sound if self.design.stop_on == "sound" else cell.verdicts[Verdict.CORRECT]
 
     def lacking(self) -> dict[int, list[str]]:
-        """Round -> the problems, in their order, that lack it."""
+        """Maps each round to the problems that lack it, in the order of the dataset."""
         result: dict[int, list[str]] = {}
         for problem_id in self.problem_ids:
             number = self.walk(problem_id)[1]
@@ -105,7 +105,7 @@ class Tally:
         return Counts(self.problem_ids, n, total(Verdict.CORRECT), self.design, extra)  # type: ignore[arg-type]
 
     def chains(self) -> dict[str, int] | None:
-        """As `records.Chains` has them, over the completions that count; None where no chain could be judged."""
+        """Returns the fields of `records.Chains` for the completions that count; None if no chain could be judged."""
         cells = [cell for problem_id in self.problem_ids for cell in self.walk(problem_id)[0]]
         sums = [sum(cell.chains[place] for cell in cells) for place in range(4)]
         names = ("checked", "sound", "correct_checked", "correct_sound")

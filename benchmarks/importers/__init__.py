@@ -1,7 +1,7 @@
-"""What reads the results of other tools. Add one: a file here, and a line in `IMPORTERS`.
+"""Importers read the results of other tools. To add one, add a file here and a line in `IMPORTERS`.
 
-An importer is called with the files and with `Choices`, and returns the counts of one model on one dataset. It takes
-what the files say, or refuses them: nothing is padded, cut or guessed.
+An importer is called with the files and with `Choices`, and returns the counts of one model on one dataset. It either
+takes what the files say or refuses them. It never pads, cuts or guesses.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ IMPORTERS = {
 
 
 def get(name: str) -> Importer:
-    """The importer of that format. Unknown name: ValueError that lists the known ones."""
+    """Returns the importer of that format. Raises ValueError with all known names for an unknown one."""
     return lookup(IMPORTERS, name, "format")

@@ -1,6 +1,6 @@
-"""Format `counts`: a counts.jsonl, this project's own or anybody's (see `benchmarks/statistics/counts.py`).
+"""Format `counts`: a counts.jsonl of this project or from elsewhere (see `benchmarks/statistics/counts.py`).
 
-The one format that can say a sequential design: with a header the design of the header, without one a fixed one.
+Only this format can state a sequential design: the header holds the design, and without a header it is fixed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from benchmarks.statistics.counts import Counts, read_counts
 
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
-    """The counts in the file. More than one file: UsageError. Anything wrong with it: Failure, as `read_counts`."""
+    """Returns the counts in the file. UsageError for more than one file, and otherwise as `read_counts`."""
     choices.refuse("counts", "metric", "filter")
     if len(paths) != 1:
-        raise UsageError(f"format 'counts' takes one file, got {len(paths)}: it is unknown how counts were shared out.")
+        raise UsageError(f"format 'counts' takes one file, got {len(paths)}: it is unknown how they share the counts.")
     return read_counts(paths[0])

@@ -1,11 +1,12 @@
-"""Format `lighteval`: its details (`--save-details`), a parquet file with one row a document.
+"""Format `lighteval`: its details (`--save-details`), a parquet file with one row per document.
 
     doc {id, query, ...}, model_response {text: [...], ...}, metric {"pass@k:k=1&n=4": 0.75, ...}
 
-In older files the columns are `__doc__`, `__model_response__`, `__metric__`, and before that `example`, `predictions`,
-`metrics`. A metric is one number for all completions of a document. Where it is their mean (`pass@1` or `avg@n`, with
-the n in its name or as many as there are completions), it says how many were right, exactly; any other metric of more
-than one completion (a vote, pass@8) is refused, and so is a mean that is no whole number of completions.
+In older files the columns are `__doc__`, `__model_response__` and `__metric__`, and before that `example`,
+`predictions` and `metrics`. A metric is one number for all completions of a document. If it is their mean (`pass@1` or
+`avg@n`, with the n in its name or else as many as there are completions), it says exactly how many were right. Any
+other metric of several completions (a vote, pass@8) is refused, and so is a mean that is no whole number of
+completions.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _DOC = ("doc", "__doc__", "example", "full_prompt")
 _RESPONSE = ("model_response", "__model_response__", "predictions")
 _METRIC = ("metric", "__metric__", "metrics")
 _PARTS = {"doc": ("id", "query"), "response": ("text",)}
-"""What is read of a column that is an object."""
+"""The parts that are read of a column that is an object."""
 _MEAN = re.compile(r"pass@1(?!\d)|pass@k:k=1(?!\d)|avg@")
 _N = re.compile(r"\bn=(\d+)|:(\d+)_samples|avg@(\d+)(?![\d.])")
 _WHOLE = 1e-4
 
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
-    """The counts of all files. Several metrics and none chosen: UsageError. Else Failure, as `read_files` has it."""
+    """Returns the counts of all files. UsageError if a metric must be chosen, otherwise as in `read_files`."""
     choices.refuse("lighteval", "filter")
     return read_files(paths, lambda path: _problems(path, choices.metric))
 
@@ -58,7 +59,7 @@ def _problems(path: Path, asked: str | None) -> Iterator[Scored]:
 
 
 def _details(path: Path) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
-    """(doc, model's response, metrics) of each row, as Python has them."""
+    """Yields (doc, model's response, metrics) of each row as Python objects."""
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -82,7 +83,7 @@ def _column(schema: pa.Schema, names: Sequence[str]) -> str:
 
 
 def _parts(schema: pa.Schema, name: str, kind: str) -> list[str]:
-    """The parts of a column that are needed: token ids and log-probabilities stay on the disk."""
+    """Returns the parts of a column that are needed. Token ids and log-probabilities are never read."""
     found = schema.field(name).type
     if not pa.types.is_struct(found):
         return [name]
@@ -93,7 +94,7 @@ def _parts(schema: pa.Schema, name: str, kind: str) -> list[str]:
 
 
 def _problem_id(number: int, doc: Any) -> str:
-    """lighteval's id of the document; where it has none, the hash of the question."""
+    """Returns lighteval's id of the document, or the hash of the question if it has none."""
     known, text = (doc.get("id"), doc.get("query")) if isinstance(doc, dict) else (None, doc)
     if known not in (None, ""):
         return str(known)
@@ -103,7 +104,7 @@ def _problem_id(number: int, doc: Any) -> str:
 
 
 def _verdicts(problem_id: str, metric: str, score: Any, completions: int) -> list[Verdict]:
-    """The verdicts that the score stands for; of a mean, their number is known and their order is not."""
+    """Returns the verdicts that the score stands for. A mean fixes their number but not their order."""
     if isinstance(score, list):
         return verdicts_of_scores(problem_id, score, completions)
     named = _N.search(metric)

@@ -1,11 +1,11 @@
-"""Format `lm-eval`: the sample logs of lm-evaluation-harness (`--log_samples`), one JSON line a document and filter.
+"""Format `lm-eval`: the sample logs of lm-evaluation-harness (`--log_samples`), one JSON line per document and filter.
 
     {"doc_id": 0, "doc_hash": "...", "filter": "none", "metrics": ["exact_match"], "exact_match": 1.0,
      "resps": [["the response"]], "filtered_resps": ["42"], ...}
 
-With `repeats: K` a line has K responses in `resps`, but the harness's own metrics give one score for them: that of the
-first, or of a vote. Such lines are refused, since K verdicts cannot be had from one. What can be imported: one file for
-each repetition (a seed each), or a metric of a task's own that is a list of K scores.
+With `repeats: K` a line has K responses in `resps`, but the harness's own metrics give only one score for them, either
+of the first or of a vote. Such lines are refused, because one score cannot give K verdicts. Two things can be imported:
+one file for each repetition (with a seed each), or a custom metric of a task that is a list of K scores.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _NOT_METRICS = {
     "doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
     "target_hash",
 }  # fmt: skip
-"""Keys of a line that are no score: older versions do not list the metrics."""
+"""Keys of a line that are not scores, because older versions do not list the metrics."""
 
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
-    """The counts of all files. Several filters or metrics and none chosen: UsageError. Else as `read_files` has it."""
+    """Returns the counts of all files. UsageError if a filter or metric must be chosen, else as `read_files`."""
     return read_files(paths, lambda path: _problems(path, choices))
 
 
@@ -47,7 +47,7 @@ def _problems(path: Path, choices: Choices) -> Iterator[Scored]:
         name = str(sample.get("filter", "none"))
         found[name] = None
         if choices.filter is None and len(found) > 1:
-            raise UsageError(f"{path} holds the scores of several filters ({', '.join(found)}): choose one, --filter.")
+            raise UsageError(f"{path} has scores of several filters ({', '.join(found)}): choose one with --filter.")
         if choices.filter in (None, name):
             metric = choose_metric(_metrics(sample), choices.metric)
             yield Scored(problem_id, _verdicts(problem_id, sample, metric), sample.get("doc_hash"))
@@ -56,7 +56,7 @@ def _problems(path: Path, choices: Choices) -> Iterator[Scored]:
 
 
 def _metrics(sample: dict[str, Any]) -> list[str]:
-    """The names of the sample's scores."""
+    """Returns the names of the sample's scores."""
     listed = sample.get("metrics")
     names = [str(n) for n in listed] if isinstance(listed, list) else [n for n in sample if n not in _NOT_METRICS]
     return [name for name in names if name in sample]
@@ -75,7 +75,7 @@ def _verdicts(problem_id: str, sample: dict[str, Any], metric: str) -> list[Verd
 
 
 def _responses(sample: dict[str, Any]) -> int | None:
-    """How often the model was asked: `resps` has a list of them for each request; None where it was left out."""
+    """Returns how often the model was asked: `resps` has a list for each request. None if it was left out."""
     requests = sample.get("resps")
     if not isinstance(requests, list) or not requests or not isinstance(requests[0], list):
         return None

@@ -1,10 +1,10 @@
-"""Format `passk-paper`: what the evaluation of arXiv 2504.13837 writes, one JSON line a problem.
+"""Format `passk-paper`: what the evaluation of arXiv 2504.13837 writes, one JSON line per problem.
 
     {"idx": 0, "code": ["first completion", "second"], "score": [true, false], "finish_reason": ["stop", "length"]}
 
-`idx` names the problem, `score[i]` judges `code[i]`. A wrong completion that `finish_reason`, where it is there, says
-to have hit the length limit is TRUNCATED. That tool's grader counts its own timeouts as false, so that they stay WRONG
-here: the file cannot tell. Its files are shards (`..._s0_e100.jsonl`) or seeds; both are put together.
+`idx` names the problem, and `score[i]` judges `code[i]`. A wrong completion is TRUNCATED if there is a `finish_reason`
+and it says that the length limit was hit. That tool's grader writes its own timeouts as false. They stay WRONG here,
+because the file does not tell them apart. Its files are shards (`..._s0_e100.jsonl`) or seeds; both are joined.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CUT_OFF = "length"
 
 
 def read(paths: Sequence[Path], choices: Choices) -> Counts:
-    """The counts of all files. `Failure` names the file and the problem."""
+    """Returns the counts of all files. A `Failure` names the file and the problem."""
     choices.refuse("passk-paper", "metric", "filter")
     return read_files(paths, _problems)
 

@@ -1,8 +1,8 @@
-"""What importers share: verdicts put together by problem over any number of files, and then checked.
+"""What importers share: they join verdicts by problem over any number of files and then check them.
 
-Several files of one model on one dataset are shards (other problems in each) or repetitions (the same problems again,
-with more samples). Either way a problem's verdicts are put together in the order of the files, and in the end every
-problem must have as many as every other.
+Several files of one model on one dataset are shards (with other problems in each) or repetitions (the same problems
+again, with more samples). In both cases a problem's verdicts are joined in the order of the files, and in the end every
+problem must have the same number of verdicts.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from benchmarks.verifiers import Verdict
 
 @dataclass(frozen=True)
 class Choices:
-    """What has to be said where a file holds more than one kind of score."""
+    """What the user must choose if a file holds more than one kind of score."""
 
     metric: str | None = None
     filter: str | None = None
 
     def refuse(self, format: str, *names: str) -> None:
-        """UsageError where one of `names` was said: the format has no such thing."""
+        """Raises UsageError if one of `names` was chosen, because the format does not have it."""
         for name in names:
             if getattr(self, name) is not None:
                 raise UsageError(f"--{name} is not for format '{format}': its files hold one kind of score.")
 
 
 class Scored(NamedTuple):
-    """What a file says of one problem."""
+    """What a file says about one problem."""
 
     problem_id: str
     verdicts: Sequence[Verdict]
-    """Of its completions, in the order of the file."""
+    """The verdicts on its completions, in the order of the file."""
     mark: str | None = None
-    """What files that mean the same problem agree on (a hash)."""
+    """A hash on which files agree if they mean the same problem."""
 
 
 class ProblemVerdicts:
-    """Verdicts by problem. Methods raise ValueError that names the problem; `read_files` adds the file."""
+    """Verdicts by problem. Methods raise a ValueError that names the problem, and `read_files` adds the file."""
 
     def __init__(self) -> None:
         self.verdicts: dict[str, list[Verdict]] = {}
@@ -55,7 +55,7 @@ class ProblemVerdicts:
         self._here: set[str] = set()
 
     def add_file(self, problems: Iterable[Scored]) -> None:
-        """The problems of one more file; they may be those of an earlier one. A file without a problem is refused."""
+        """Adds the problems of one more file; they may repeat earlier ones. ValueError for a file without a problem."""
         self._here = set()
         for problem in problems:
             self._add(*problem)
@@ -74,7 +74,7 @@ class ProblemVerdicts:
         self.verdicts.setdefault(problem_id, []).extend(verdicts)
 
     def counts(self) -> Counts:
-        """Under a fixed design. Unequal numbers of verdicts: ValueError that names the first problem that differs."""
+        """Returns counts under a fixed design. ValueError for the first problem with another number of verdicts."""
         ids = list(self.verdicts)
         n = {problem_id: len(found) for problem_id, found in self.verdicts.items()}
         for problem_id in ids:
@@ -90,9 +90,9 @@ class ProblemVerdicts:
 
 
 def read_files(paths: Sequence[Path], read: Callable[[Path], Iterable[Scored]]) -> Counts:
-    """The counts of all files, whose problems `read` gives.
+    """Returns the counts of all files, whose problems `read` yields.
 
-    A file that cannot be used: Failure that names it. No file, or one that is given twice: UsageError.
+    Raises a Failure that names a file that cannot be used, and UsageError for no file or one that is given twice.
     """
     if not paths:
         raise UsageError("there is no file to import.")
@@ -110,7 +110,7 @@ def read_files(paths: Sequence[Path], read: Callable[[Path], Iterable[Scored]]) 
 
 @contextmanager
 def _naming(where: Path | str) -> Iterator[None]:
-    """A ValueError becomes a Failure that names the file."""
+    """Turns a ValueError into a Failure that names the file."""
     try:
         yield
     except UsageError:
@@ -120,27 +120,27 @@ def _naming(where: Path | str) -> Iterator[None]:
 
 
 def choose_metric(names: Sequence[str], asked: str | None) -> str:
-    """The name of the score that is read. Not there, or several and none chosen: UsageError."""
+    """Returns the name of the score to read. UsageError if it does not exist or one of several must be chosen."""
     if asked is not None:
         if asked not in names:
             raise unknown("metric", asked, names)
         return asked
     if len(names) != 1:
-        raise UsageError(f"the file has {len(names)} metrics ({', '.join(names) or 'none'}): choose one, --metric.")
+        raise UsageError(f"the file has {len(names)} metrics ({', '.join(names) or 'none'}): choose one with --metric.")
     return names[0]
 
 
 def verdicts_of_scores(problem_id: str, scores: Sequence[object], completions: int | None) -> list[Verdict]:
-    """One verdict for each score. Another number of scores than of completions, where that is known: ValueError."""
+    """Returns one verdict per score. Raises ValueError if the number of completions is known and different."""
     if completions is not None and len(scores) != completions:
         raise ValueError(f"problem '{problem_id}' has {completions} completions, but {len(scores)} scores")
     return [verdict(problem_id, one) for one in scores]
 
 
 def verdict(problem_id: str, score: object) -> Verdict:
-    """A score of one completion: true or 1, false or 0. Null and NaN: the grader did not give one, an ERROR.
+    """Returns the verdict for a score of true or 1, or of false or 0. Null and NaN mean that the grader failed: ERROR.
 
-    Anything else: ValueError, since half a point is neither right nor wrong.
+    Raises ValueError for anything else, because half a point is neither right nor wrong.
     """
     if score is None or (isinstance(score, float) and math.isnan(score)):
         return Verdict.ERROR
@@ -150,7 +150,7 @@ def verdict(problem_id: str, score: object) -> Verdict:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of every line that is not blank. Not UTF-8, not JSON objects: ValueError with the line."""
+    """Yields (line number, object) of every non-blank line. ValueError for one that is not an object in UTF-8."""
     with open(path, encoding="utf-8") as file:
         number = 0
         try:
@@ -172,7 +172,7 @@ def _object(number: int, line: str) -> dict[str, Any]:
 
 
 def problem_name(number: int, row: dict[str, Any], key: str) -> str:
-    """The problem's id, a string or a whole number, as a string. Missing or of another kind: ValueError."""
+    """Returns the problem's id as a string. Raises ValueError unless it is a string or a whole number."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ValueError(f"line {number}: '{key}' must be a string or a whole number, got {str(value)[:40]!r}")

@@ -1,7 +1,7 @@
-"""How a command is run: here, in a process of its own, or on a cluster. Add one: a file here, and a line in the table.
+"""Launchers run a command here, in its own process, or on a cluster. To add one, add a file and a line in the table.
 
-A launcher is called with the arguments of `rlvr-gap` and a log file; it returns None, or in one line why it failed.
-It knows nothing of what the command means.
+A launcher is called with the arguments of `rlvr-gap` and a log file. It returns None, or one line that says why the
+command failed. It knows nothing of what the command means.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ LAUNCHERS = {
 
 
 def get(name: str) -> Launch:
-    """The launcher called `name`. Unknown name: ValueError that lists the known ones."""
+    """Returns the launcher `name`. Raises ValueError with all known names for an unknown one."""
     return lookup(LAUNCHERS, name, "launcher")

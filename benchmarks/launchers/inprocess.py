@@ -1,4 +1,4 @@
-"""Runs a command in this very process: for tests and for a debugger."""
+"""Runs a command in this same process, for tests and for a debugger."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from benchmarks.errors import Failure, UsageError
 
 PROGRAM = "benchmarks.__main__"
-"""The program that the command is for: known by its name alone, as it is to a launcher that starts a process."""
+"""The program to run. Only its name is known here, as in a launcher that starts a process."""
 
 
 def launch(command: Sequence[str], log: Path) -> str | None:
-    """None, or the failure's one line. Ctrl-C, and what nobody foresaw, end the caller as well."""
+    """Returns None, or the line of a failure. Ctrl-C and unforeseen errors end the caller as well."""
     try:
         importlib.import_module(PROGRAM).run(command)
     except (Failure, UsageError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Runs a command in a process of its own on this machine, so that a crash or a leak ends with it."""
+"""Runs a command in a separate process on this machine, so that a crash or a leak ends with it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def launch(command: Sequence[str], log: Path) -> str | None:
-    """None, or the last line that the process said. What it prints goes to `log`.
+    """Returns None, or the last line that a failed process wrote. What it prints goes to `log`.
 
-    Where there is a terminal, progress stays on it, and so does the reason of a failure.
+    On a terminal, the progress stays visible, and so does the reason for a failure.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:

@@ -1,1 +1,1 @@
-"""Benchmarks of speed and cost: `make perf`. They print ratios of things measured in one run, and test nothing."""
+"""Benchmarks of speed and cost: `make perf`. They print ratios of values measured in one run and test nothing."""

@@ -1,4 +1,4 @@
-"""The evaluation stage as benchmarks run it: some problems of a suite, a pool that is warm, a folder thrown away."""
+"""The evaluation stage as benchmarks run it, with some problems of a suite, a warm pool and a temporary folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from benchmarks.verifiers import Verifier
 
 
 def program(main: Callable[[], None]) -> None:
-    """Runs a benchmark as a program: an error is one line, and ends it with the code that `rlvr-gap` would give."""
+    """Runs a benchmark as a program. An error is one line and gives the exit code that `rlvr-gap` would give."""
     try:
         main()
     except (UsageError, Failure) as error:
@@ -37,9 +37,9 @@ def program(main: Callable[[], None]) -> None:
 
 
 def busy() -> str | None:
-    """What has to be known beside wall times that were shared with others; None on a machine that is free.
+    """Returns a warning about wall times measured on a busy machine, or None if the machine is free.
 
-    Asked before the start: afterwards the load is the benchmark's own.
+    Call it before the start, because afterwards the load is the benchmark's own.
     """
     load = os.getloadavg()[0]
     if load < cores() / 2:
@@ -56,7 +56,7 @@ class Setting:
     problems: list[Problem]
     verifier: Verifier
     workers: int | None
-    """None: one for each core."""
+    """None uses one worker per core."""
 
     @property
     def sequential(self) -> Design:
@@ -70,12 +70,12 @@ class Setting:
 
     @property
     def prompts(self) -> list[str]:
-        """As the model gets them."""
+        """The prompts as the model gets them."""
         return [render(self.suite.prompt_template, problem.prompt) for problem in self.problems]
 
 
 def setting(suite: str, problems: int, dataset: str | None = None, workers: int | None = None) -> Setting:
-    """The first `problems` of a suite's dataset (default: its first one). A name that does not exist: UsageError."""
+    """Returns the first `problems` of a suite's dataset (by default the first). UsageError for an unknown name."""
     loaded = suites.load(suite)
     name = dataset or next(iter(loaded.evaluation.datasets))
     if name not in loaded.evaluation.datasets:
@@ -89,7 +89,7 @@ def setting(suite: str, problems: int, dataset: str | None = None, workers: int 
 
 @contextlib.contextmanager
 def warm_pool(asked: Setting, model: str, revision: str | None = None) -> Iterator[EnginePool]:
-    """A pool whose workers have loaded the model and sampled once: starting up is not what is measured."""
+    """Yields a pool whose workers have loaded the model and sampled once, so that starting up is not measured."""
     engine = asked.suite.engine
     spec = EngineSpec(resolve(engine.name), model, revision, dict(engine.settings))
     with EnginePool(spec, asked.workers, engine.rows_per_batch) as pool:
@@ -110,7 +110,7 @@ class Timed:
 
     @property
     def completions(self) -> int:
-        """All that were sampled."""
+        """The number of all sampled completions."""
         return int(self.result.counts.n_N.sum())
 
     @property

@@ -1,9 +1,9 @@
-"""How fast the evaluation stage is, as ratios of times measured side by side in one run.
+"""Measures the speed of the evaluation stage as ratios of times that are measured side by side in one run.
 
     python -m benchmarks.perf.engines              # the embedded model, on this machine
     python -m benchmarks.perf.engines --million    # memory: a million scripted completions
 
-Lower load makes steadier numbers: each ratio is of medians over alternating repeats.
+A lower load gives steadier numbers. Each ratio is of medians over alternating repeats.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHUNKS = 4
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(COUNTDOWN_BASE), help="folder of a Countdown model")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each kind")
@@ -49,7 +49,10 @@ def main() -> None:
 
 
 def against_generate(model: str, rows: int, repeats: int) -> None:
-    """Completions a second of the engine and of plain `generate`: same prompts, same rows, one process, one thread."""
+    """Compares completions per second of the engine and of plain `generate`, with equal prompts and rows.
+
+    Both use one process and one thread.
+    """
     from benchmarks.engines.transformers import TransformersEngine
 
     engine = TransformersEngine(model, rows_at_once=rows)
@@ -71,7 +74,7 @@ def against_generate(model: str, rows: int, repeats: int) -> None:
 
 
 def alternate(jobs: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Name -> median CPU seconds of this process, which a busy machine stretches less than wall clock."""
+    """Returns name -> median CPU seconds of this process, which a busy machine stretches less than wall-clock time."""
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()  # the first run pays for what is set up once
@@ -84,7 +87,7 @@ def alternate(jobs: dict[str, Callable[[], None]], repeats: int) -> dict[str, fl
 
 
 def stage(model: str, rows: int) -> None:
-    """The share of the stage's wall clock that verifying and writing take, with one worker and with all cores."""
+    """Prints the share of the stage's wall time for verifying and writing, with one worker and all cores."""
     for workers in sorted({1, len(os.sched_getaffinity(0))}):
         with EnginePool(EngineSpec("transformers", model), workers, rows) as pool:
             result = run(pool, tasks.get("countdown").load("test")[:64], FixedDesign(SAMPLES))
@@ -94,7 +97,7 @@ def stage(model: str, rows: int) -> None:
 
 
 def memory(completions: int) -> None:
-    """Peak memory of the stage over so many completions, and what it was before."""
+    """Prints the peak memory of the stage over so many completions, and the memory before."""
     n = 256
     problems = tasks.get("countdown").load("train")[: -(-completions // n)]
     before = peak_mib()
@@ -104,7 +107,7 @@ def memory(completions: int) -> None:
 
 
 def run(pool: EnginePool, problems: Sequence[Any], design: Design) -> DatasetResult:
-    """An evaluation in a folder that is thrown away."""
+    """Runs an evaluation in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, Progress() as progress:
         return evaluate_dataset(
             pool, problems, verifiers.get("countdown"), dataset="test", task_version=1, design=design,
@@ -113,7 +116,7 @@ def run(pool: EnginePool, problems: Sequence[Any], design: Design) -> DatasetRes
 
 
 def peak_mib() -> float:
-    """The largest resident size of this process so far."""
+    """Returns the largest resident size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

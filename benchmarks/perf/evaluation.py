@@ -1,11 +1,11 @@
-"""The evaluation stage beside the naive way to the same numbers, on the same problems, cores and model.
+"""Compares the evaluation stage with the naive way to the same numbers, on the same problems, cores and model.
 
     python -m benchmarks.perf.evaluation [--problems 24]
 
-Naive: one process with a thread for each core, a fixed number of samples of every problem by plain
-`generate(num_return_sequences=n)`, each completion judged for itself. The stage: a process for each core, rows that
-have ended dropped, answers judged once, and the suite's sequential design. The stage is measured under the fixed design
-too, so that what comes from speed stands apart from what comes from fewer samples. Loading the model is in neither.
+The naive way is one process with a thread for each core. It draws a fixed number of samples of every problem by plain
+`generate(num_return_sequences=n)` and judges each completion separately. The stage uses a process for each core, drops
+rows that have ended, judges answers once, and follows the suite's sequential design. It is also measured under the
+fixed design, to separate the gain in speed from the gain by fewer samples. Neither includes loading the model.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def naive(asked: Setting, threads: int) -> Naive:
 
 
 def times(plain: Naive, fixed: Timed, sequential: Timed) -> Table:
-    """What was measured."""
+    """Returns a table of what was measured."""
     shown = Table(title="evaluation of one dataset")
     shown.add_column("")
     for name in ("completions", "seconds", "completions/s", "pass@1", "verifying", "writing"):
@@ -93,7 +93,7 @@ def times(plain: Naive, fixed: Timed, sequential: Timed) -> Table:
 
 
 def ratios(plain: Naive, fixed: Timed, sequential: Timed) -> Table:
-    """Wall time over wall time: the first two multiplied give the third."""
+    """Returns a table of ratios of wall times; the first two multiplied give the third."""
     shown = Table(title="wall time, as a share")
     shown.add_column("")
     shown.add_column("ratio", justify="right")
@@ -108,7 +108,7 @@ def ratios(plain: Naive, fixed: Timed, sequential: Timed) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.perf.evaluation", description="Stage over naive.")
     parser.add_argument("--suite", default="countdown")
     parser.add_argument("--dataset", default=None, help="of the suite; default: its first")

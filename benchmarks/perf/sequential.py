@@ -1,10 +1,10 @@
-"""What the sequential design saves and what it costs in precision, beside a fixed design of as many samples.
+"""Measures what the sequential design saves and costs in precision against a fixed design of as many samples.
 
     python -m benchmarks.perf.sequential [--problems 48] [--runs runs/countdown]
 
-For each model the same problems are evaluated twice by the same stage and pool, under both designs: that is where the
-completions and the wall time come from. The Monte-Carlo standard errors of both are of the same samples: the fixed
-design's, and those of them that the sequential design would have drawn, taken in their order.
+For each model the same stage and pool evaluate the same problems twice, under both designs. The completions and the
+wall time come from there. The Monte-Carlo standard errors of both come from the same samples: those of the fixed
+design, and the ones among them that the sequential design would have drawn, taken in their order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.suites.schema import Suite
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """What is evaluated."""
+    """A model to evaluate."""
 
     name: str
     path: str
@@ -36,13 +36,13 @@ class MeasuredModel:
 
 @dataclass(frozen=True)
 class BothDesigns:
-    """Both designs on one model."""
+    """The results of both designs on one model."""
 
     name: str
     fixed: Timed
     sequential: Timed
     fixed_errors: tuple[float, float]
-    """Monte-Carlo standard error of pass@1 and of pass@k at the largest k, in points."""
+    """Monte-Carlo standard error of pass@1, and of pass@k at the largest k, in points."""
     sequential_errors: tuple[float, float]
 
 
@@ -82,7 +82,7 @@ def _errors(states: Sequence[tuple[int, int, int]], design: Design) -> tuple[flo
 
 
 def models(suite: Suite, runs: Path | None) -> tuple[list[MeasuredModel], list[str]]:
-    """The suite's base model, or all finished cells under `runs` (of the suite, or a cell), and what was left out."""
+    """Returns the suite's base model, or all finished cells under `runs` (a suite's or one), and what was left out."""
     if runs is None:
         return [MeasuredModel(BASE, suite.base_path, suite.base_revision)], []
     found: list[MeasuredModel] = []
@@ -101,7 +101,7 @@ def models(suite: Suite, runs: Path | None) -> tuple[list[MeasuredModel], list[s
 
 
 def _policy(folder: Path) -> Path | None:
-    """The trained policy of a cell; None where the run has none (a model from elsewhere, or imported counts)."""
+    """Returns the trained policy of a cell, or None if there is none (a model from elsewhere, imported counts)."""
     if not (folder / TRAIN).is_dir():
         return None
     from algorithms.train import FINAL
@@ -113,7 +113,7 @@ def _policy(folder: Path) -> Path | None:
 
 
 def table(asked: Setting, rows: Sequence[BothDesigns]) -> Table:
-    """Shares and ratios, sequential over fixed; errors in points."""
+    """Returns a table of shares and ratios, sequential over fixed, with errors in points."""
     k = asked.sequential.max_k
     shown = Table("model")
     for name in ("completions", "wall time", "s.e. pass@1", "ratio", f"s.e. pass@{k}", "ratio"):
@@ -136,7 +136,7 @@ def _seconds(rows: Sequence[BothDesigns]) -> tuple[float, float]:
 
 
 def share(pair: tuple[float, float]) -> str:
-    """(part, whole) -> "49 %"."""
+    """Formats (part, whole) as "49 %"."""
     return f"{100 * pair[0] / pair[1]:.0f} %" if pair[1] else "-"
 
 
@@ -146,7 +146,7 @@ def _error_columns(row: BothDesigns, which: int) -> tuple[str, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.perf.sequential", description="Sequential over fixed.")
     parser.add_argument("--suite", default="countdown")
     parser.add_argument("--dataset", default=None, help="of the suite; default: its first")

@@ -1,1 +1,1 @@
-"""What is written to disk: schemas, provenance, and reading back what belongs to a record."""
+"""Defines what is written to disk: schemas, provenance, and reading back what belongs to a record."""

@@ -1,4 +1,4 @@
-"""The counts that an evaluation of a record was made from, read back and held against the record."""
+"""Reads back the counts that an evaluation was made from and checks them against its record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts
 
 
 def read_evaluated(evaluation: EvaluationRecord, folder: Path | str) -> Counts:
-    """The counts that a record's evaluation was made from; `folder` holds the record.
+    """Returns the counts that a record's evaluation was made from. `folder` holds the record.
 
-    `Failure` where they are not the ones of the record: another hash, or verdicts that do not sum to the record's.
+    Raises `Failure` if they are not the record's, because the hash or the sums of the verdicts differ.
     """
     path = Path(folder) / evaluation.counts.path
     if (found := file_sha256(path)) != evaluation.counts.sha256:
@@ -26,7 +26,7 @@ def read_evaluated(evaluation: EvaluationRecord, folder: Path | str) -> Counts:
 
 
 def disagreements(evaluation: EvaluationRecord, counts: Counts) -> dict[str, tuple[Any, Any]]:
-    """What the counts and the evaluation do not agree on: name -> (of the counts, of the evaluation)."""
+    """Returns what the counts and the evaluation disagree on: name -> (of the counts, of the evaluation)."""
     pairs: dict[str, tuple[Any, Any]] = {
         "the number of problems": (len(counts.problem_ids), evaluation.n_problems),
         "the design": (counts.design.to_json(), _design(evaluation)),

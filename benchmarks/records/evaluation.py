@@ -1,7 +1,7 @@
-"""The part of a record about one model on one dataset, strictly checked.
+"""The part of a record about one model on one dataset, with strict checks.
 
-Shares and probabilities are fractions, not per cent. Every model forbids keys that it does not know, except
-`SamplingRecord`, which keeps what engines add.
+Shares and probabilities are fractions, not percentages. Every model forbids unknown keys, except `SamplingRecord`,
+which keeps what engines add.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
 class FileRef(Strict):
-    """A file of the run, so that a record proves which one it was made from."""
+    """A file of the run. Its hash proves which file the record was made from."""
 
     path: str
     """Relative to the folder of the record."""
@@ -30,10 +30,10 @@ class FileRef(Strict):
 
 
 class DesignRecord(Strict):
-    """The sampling design, fixed beforehand: see `passk.Design`."""
+    """The sampling design, which is fixed in advance: see `passk.Design`."""
 
     rounds: Annotated[tuple[K, ...], Field(min_length=1)]
-    """Checkpoints: samples per problem, ascending. One entry: a fixed number."""
+    """Checkpoints in samples per problem, ascending. A single entry is a fixed number."""
     stop_after: K | None
     """A problem stops at the first checkpoint with at least this many correct; null: the design is fixed."""
     stop_on: JudgedBy = "answer"
@@ -50,7 +50,7 @@ class DesignRecord(Strict):
 
 
 class SamplingRecord(Strict):
-    """How completions were drawn; null where it is not known. An engine may add its own keys (seed, stop, min_p)."""
+    """How completions were drawn, or null if unknown. An engine may add its own keys (seed, stop, min_p)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, JsonValue]
@@ -62,17 +62,17 @@ class SamplingRecord(Strict):
 
 
 class Verdicts(Strict):
-    """How many completions got each verdict; the sum is all completions."""
+    """How many completions got each verdict. The sum is all completions."""
 
     correct: Count
     wrong: Count
-    """Everything not correct, in an imported record whose source does not say more."""
+    """In an imported record whose source does not say more, everything that is not correct."""
     truncated: Count
     error: Count
 
     @property
     def total(self) -> int:
-        """All completions."""
+        """The number of all completions."""
         return self.correct + self.wrong + self.truncated + self.error
 
 
@@ -80,22 +80,22 @@ class StandardError(Strict):
     """The two standard errors of a dataset's mean pass@k."""
 
     total: FiniteFloat | None
-    """Over problems and samples: sd of the per-problem estimates / sqrt(N). Null for one problem."""
+    """Over problems and samples: the sd of the per-problem estimates / sqrt(N). Null for one problem."""
     sampling: FiniteFloat | None
-    """Given the problems, over samples alone: what more samples would take away."""
+    """Over samples alone, given the problems: the part that more samples would remove."""
 
 
 class Chains(Strict):
-    """Chains of thought checked step by step, where the task can."""
+    """Chains of thought that were checked step by step, if the task can do that."""
 
     checked: Count
     """Completions whose chain could be judged."""
     sound: Count
-    """... and holds."""
+    """Those of `checked` whose chain holds."""
     correct_checked: Count
     """Completions with a correct answer whose chain could be judged."""
     correct_sound: Count
-    """... and holds."""
+    """Those of `correct_checked` whose chain holds."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -118,7 +118,7 @@ class SoundRecord(Strict):
 
 
 class Versions(Strict):
-    """The VERSION of what gave the problems and the verdicts; never mixed in one table. Null: made elsewhere."""
+    """The VERSION of the task and of the verifier. One table never mixes them. Null means made elsewhere."""
 
     task: int | str | None
     verifier: int | str | None
@@ -131,32 +131,32 @@ class EvaluationRecord(Strict):
     sampling: SamplingRecord
     n_problems: Annotated[int, Field(strict=True, ge=1)]
     problems_hash: str | None
-    """`content_hash` of the problems in their order; null where only counts are known."""
+    """`content_hash` of the problems in their order, or null if only counts are known."""
     verdicts: Verdicts
     pass_at_k: Annotated[dict[K, Share], Field(min_length=1)]
-    """Mean over all problems."""
+    """The mean over all problems."""
     standard_error: dict[K, StandardError]
     """For the same k as `pass_at_k`."""
     sound: SoundRecord | None = None
     """The same by the sound verdict; null where chains are not checked, or sampling stopped on correct answers."""
     tokens: Count | None
-    """Sampled in the evaluation."""
+    """Tokens sampled in the evaluation."""
     completions: Count
-    """Sampled in the evaluation: the sum of the verdicts."""
+    """Completions sampled in the evaluation, which is the sum of the verdicts."""
     seconds: Seconds | None
-    """Wall clock of sampling and verifying."""
+    """Wall-clock time of sampling and verifying."""
     chains: Chains | None = None
     counts: FileRef
     completions_file: FileRef | None = None
-    """The raw text, where it was kept."""
+    """The raw text, if it was kept."""
     versions: Versions
     engine: str | None
-    """What sampled, with its version: "vllm 0.11.0"."""
+    """The engine that sampled, with its version: "vllm 0.11.0"."""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_derived(cls, data: Any) -> Any:
-        """`valid` and `error_share` are written for readers of the JSON, but derived anew on read: never trusted."""
+        """Drops `valid` and `error_share`, which are written for readers of the JSON but always derived again."""
         return {k: v for k, v in data.items() if k not in ("valid", "error_share")} if isinstance(data, dict) else data
 
     @model_validator(mode="after")

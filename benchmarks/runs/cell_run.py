@@ -1,7 +1,7 @@
-"""One cell of a suite: an algorithm and a seed, or the base. How it runs from its spec to its record.
+"""Runs one cell of a suite, either an algorithm with a seed or the base, from its spec to its record.
 
-A cell is done if and only if its record can be read and is of the spec that is asked for; a call on a done cell reads
-it back, a call on a half-done one goes on.
+A cell is done if and only if its record can be read and belongs to the requested spec. A call on a finished cell reads
+the record back, and a call on an unfinished one continues it.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class CellRun:
 
     @property
     def name(self) -> str:
-        """The cell's folder: `base`, or `<algorithm>-s<seed>`."""
+        """The name of the cell's folder: `base`, or `<algorithm>-s<seed>`."""
         return BASE if self.algorithm == BASE else f"{self.algorithm}-s{self.seed}"
 
     @property
     def folder(self) -> Path:
-        """runs/<suite>/<cell>."""
+        """The folder runs/<suite>/<cell>."""
         return self.place.out / self.suite.name / self.name
 
     @property
@@ -77,9 +77,9 @@ class CellRun:
         return CellRun(self.suite, BASE, 0, self.place)
 
     def run(self) -> Record:
-        """The cell's record; what is done already is read back, and a cell that was interrupted goes on.
+        """Returns the cell's record. Finished parts are read back, and an interrupted cell continues.
 
-        Its base comes first, if need be. A folder that holds another question, or that cannot be read: Failure.
+        The base runs first if necessary. Raises Failure for a folder that holds another question or cannot be read.
         """
         started = now()
         base_model = identify(self.suite.base_path, self.suite.base_revision)
@@ -112,7 +112,7 @@ class CellRun:
         return gaps(base, self.base.folder, results, self.suite.evaluation.k, verdict)
 
     def _base_record(self) -> Record:
-        """The base's record; damaged counts, or another version of a task or verifier, are said before training."""
+        """Returns the base's record. It reports damaged counts or other task or verifier versions before training."""
         base = self.base.run()
         for name, source in self.suite.evaluation.datasets.items():
             task = source.make_task()
@@ -123,9 +123,9 @@ class CellRun:
     # -------------------------------------------------------------------------------- the spec
 
     def claim(self, base_model: ModelRef) -> str:
-        """Writes spec.json into a new folder and returns its hash. A folder with another spec: Failure.
+        """Writes spec.json into a new folder and returns its hash. Raises Failure for a folder with another spec.
 
-        What can be known to fail is refused before: a folder with a wrong spec would stand in the way of the right one.
+        What must fail is refused before, because a folder with a wrong spec would stand in the way of the right one.
         """
         engine = engine_of(self.suite, self.place)
         question = {
@@ -141,7 +141,7 @@ class CellRun:
         return content_hash(question)
 
     def _check(self) -> None:
-        """UsageError for problems that are not there, and for settings that are unknown or cannot work together."""
+        """Raises UsageError for problems that do not exist and settings that are unknown or cannot work together."""
         engine = engine_of(self.suite, self.place)
         EngineSpec(engine.name, "", settings=engine.settings).check()
         for dataset in self.suite.evaluation.datasets.values():
@@ -151,18 +151,18 @@ class CellRun:
 
     @property
     def training(self) -> CellTraining:
-        """How the cell's policy is trained; not for the base."""
+        """Returns the training of the cell's policy. The base has none."""
         return CellTraining(self.suite, self.algorithm, self.seed, self.folder, self.place)
 
     @classmethod
     def of_folder(cls, folder: Path, place: Place) -> CellRun:
-        """The cell that `folder`'s spec.json asks for: how a training process learns what it is part of."""
+        """Returns the cell that `folder`'s spec.json asks for. This tells a training process what it is part of."""
         asked = read_spec(folder)
         suite = parse({**asked["suite"], "name": folder.parent.name, "description": ""}, str(folder / SPEC))
         return cls(suite, asked["algorithm"], asked["seed"], replace(place, out=folder.parent.parent))
 
     def _settings(self) -> dict[str, Any]:
-        """All settings, resolved: the suite's, the algorithm's own, and every field that TRL was given."""
+        """Returns all settings, resolved: the suite's, the algorithm's own, and every field that TRL was given."""
         return {
             "suite": self.suite.model_dump(mode="json"),
             **({} if self.algorithm == BASE else self.training.settings()),

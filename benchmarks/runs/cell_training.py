@@ -1,4 +1,4 @@
-"""The training of one cell: the problems and the verifier of the suite are given to `algorithms.train`."""
+"""Trains one cell: passes the problems and the verifier of the suite to `algorithms.train`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.tasks.prompts import render
 
 @dataclass(frozen=True)
 class CellTraining:
-    """One algorithm with one seed, trained as the suite says into `folder`/train."""
+    """One algorithm with one seed, trained into `folder`/train as the suite says."""
 
     suite: Suite
     algorithm: str
@@ -34,7 +34,7 @@ class CellTraining:
     place: Place
 
     def check(self) -> None:
-        """UsageError for settings that are unknown or cannot work together; no model is loaded."""
+        """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
         from algorithms.config import check_machine, config_fields
 
         settings, processes = self.suite.training, self.place.processes
@@ -43,7 +43,7 @@ class CellTraining:
         config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=processes, accelerator=False)
 
     def run(self) -> Any:
-        """Trains in as many processes as asked for; returns algorithms.train.TrainResult."""
+        """Trains in the requested number of processes and returns an algorithms.train.TrainResult."""
         if self.place.processes > 1:
             world = ["--standalone", "--nproc_per_node", str(self.place.processes)]
             command = [sys.executable, "-m", "torch.distributed.run", *world, "-m", "benchmarks", "train-cell"]
@@ -53,7 +53,7 @@ class CellTraining:
         return self.train()
 
     def train(self) -> Any:
-        """Trains in this process (one of `place.processes`); returns algorithms.train.TrainResult."""
+        """Trains in this process (one of `place.processes`) and returns an algorithms.train.TrainResult."""
         from algorithms.train import train
 
         budget = self.suite.training.budget
@@ -61,7 +61,7 @@ class CellTraining:
             return train(self.spec(lambda share, metrics: _advance(stage, round(share * budget.amount))))
 
     def spec(self, progress: Any) -> Any:
-        """What algorithms.train.train takes, with the seed of the cell: the same for all algorithms."""
+        """Returns the cell's `TrainSpec`, which differs between algorithms in nothing but the algorithm."""
         from algorithms.train import TrainSpec
 
         settings = self.suite.training
@@ -90,7 +90,7 @@ class CellTraining:
         )
 
     def make_algorithm(self) -> Any:
-        """The algorithm with its settings of the suite. One that it does not have: UsageError."""
+        """Returns the algorithm with its settings from the suite. Raises UsageError if it lacks one of them."""
         import algorithms
         from algorithms.config import surrogate
 
@@ -100,24 +100,24 @@ class CellTraining:
         )
 
     def settings(self) -> dict[str, Any]:
-        """For the record: the algorithm's own settings, and every field that TRL was given."""
+        """Returns the settings for the record: the algorithm's own, and every field that TRL was given."""
         from algorithms.config import describe
 
         return {"algorithm": describe(self.make_algorithm()), "trl": read_trl_settings(self.folder / TRAIN)}
 
 
 def read_trl_settings(folder: Path) -> dict[str, Any]:
-    """What training wrote beside its log: the GRPOConfig fields that it set."""
+    """Returns the GRPOConfig fields that training set, from the file beside its log."""
     return dict(loads_strict(read_text(folder / "trl_config.json")))
 
 
 def _advance(stage: Stage, done: float) -> None:
-    """Moves on to `done`; what a resumed run found done already says nothing about its rate."""
+    """Advances the stage to `done`. Work that a resumed run found finished says nothing about its rate."""
     (stage.advance if stage.done else stage.skip)(done - stage.done)
 
 
 def training_record(result: Any) -> TrainingRecord:
-    """The record's view of algorithms.train.TrainResult."""
+    """Converts an algorithms.train.TrainResult for the record."""
     cost = result.cost
     inside = {phase: cost.seconds.get(phase, 0.0) for phase in ("generate", "verify")}
     return TrainingRecord(

@@ -1,4 +1,4 @@
-"""Cells and their order: the base first, then every (seed, algorithm), each skipped where it is done already."""
+"""Runs cells in order: the base first, then every (seed, algorithm). It skips those that are done."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.records.schema import BASE, Record, read_record
 from benchmarks.suites.schema import Suite
 
 Cells = list[tuple[str, int]]
-"""(algorithm or base, seed)."""
+"""Pairs of (algorithm or base, seed)."""
 
 
 def plan(suite: Suite, algorithms: Sequence[str], seeds: Sequence[str]) -> Cells:
-    """The base, then all algorithms of the first seed, of the second, and so on. Unknown names: UsageError."""
+    """Returns the base, then all algorithms of the first seed, and so on. UsageError for unknown names."""
     names = list(dict.fromkeys(algorithms)) or list(ALGORITHMS)
     for name in names:
         if name not in ALGORITHMS and name != BASE:
@@ -33,9 +33,9 @@ def plan(suite: Suite, algorithms: Sequence[str], seeds: Sequence[str]) -> Cells
 def run_grid(
     suite: Suite, cells: Cells, launcher: str, out: Path, options: Sequence[str]
 ) -> tuple[list[Record], dict[str, str]]:
-    """Runs the cells one after another; the records of those that are done, and why the others are not.
+    """Runs the cells one after another. Returns the records of finished ones and why the others are not.
 
-    `options`: what each cell's `bench` command gets beside its algorithm and seed.
+    `options` is what each cell's `bench` command gets beside its algorithm and seed.
     """
     launch = launchers.get(launcher)
     records, failed = [], {}

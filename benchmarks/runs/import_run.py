@@ -1,9 +1,9 @@
-"""Records of what other tools measured: `rlvr-gap import FORMAT FILE...`.
+"""Makes records of what other tools measured: `rlvr-gap import FORMAT FILE...`.
 
-runs/<suite>/imported-<model>/    eval/<dataset>/counts.jsonl, and record.json last, labelled as imported
+    runs/<suite>/imported-<model>/    eval/<dataset>/counts.jsonl, and record.json last, labelled as imported
 
-What the files do not say (sampling, versions, commit, dates) is null in the record. The suite of imports is one of its
-own, whatever its name: an imported record never stands in a table of records that were measured here.
+What the files do not say (sampling, versions, commit, dates) is null in the record. Imports have a suite of their own,
+whatever its name, so an imported record never shares a table with records that were measured here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 
 DEFAULT_K = 256
-"""Of the gap, unless told: this, or as many samples as both sides have."""
+"""The default k of the gap, unless both sides have fewer samples."""
 NOT_KNOWN = "not known"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -46,30 +46,30 @@ class BaseCounts:
 
 @dataclass(frozen=True)
 class Import:
-    """One model's results on one dataset, made elsewhere."""
+    """The results of one model on one dataset that were made elsewhere."""
 
     format: str
     files: tuple[Path, ...]
     suite: str
-    """A name for what belongs together: imports under the same one are compared."""
+    """A name for what belongs together: imports under the same name are compared."""
     dataset: str
     model: str
     source: str
-    """Where it was published: an address or a citation."""
+    """The address or citation of the published results."""
     out: Path
     choices: Choices = field(default_factory=Choices)
     base: Path | None = None
-    """Counts, or the record (or its folder) of a base."""
+    """Counts of a base, or its record, or the folder of its record."""
     as_base: bool = False
-    """The model is itself a base."""
+    """Whether the model is itself a base."""
     k: int | None = None
 
     def __post_init__(self) -> None:
         for what, name in (("--suite-name", self.suite), ("--dataset", self.dataset)):
             if not _NAME.fullmatch(name):
-                raise UsageError(f"{what} '{name}': expected letters, digits, '.', '_', '-', a letter or digit first.")
+                raise UsageError(f"{what} '{name}': expected letters, digits, '.', '_' and '-', not a sign first.")
         if not self.source.strip() or not self._slug:
-            raise UsageError("--source and --model must say something: they are what the record is known by.")
+            raise UsageError("--source and --model must name something: they identify the record.")
         if self.base and self.as_base:
             raise UsageError("--as-base is for the model that gaps are measured from: it has no --base.")
 
@@ -79,14 +79,14 @@ class Import:
 
     @property
     def folder(self) -> Path:
-        """runs/<suite>/imported-<model>."""
+        """The folder runs/<suite>/imported-<model>."""
         return self.out / self.suite / f"imported-{self._slug}"
 
     def run(self) -> Record:
-        """The record, with this dataset beside those that were imported into it before.
+        """Returns the record with this dataset beside those that were imported before.
 
-        Files that cannot be used, a folder that holds something else: Failure. Wrong names, a base that does not fit:
-        UsageError. Nothing is written before all of it is known to be right.
+        Raises Failure for files that cannot be used or a folder that holds something else, and UsageError for wrong
+        names or a base that does not fit. Nothing is written before everything is known to be right.
         """
         counts = importers.get(self.format)(self.files, self.choices)
         base = None if self.base is None else read_base(self.base, self.dataset)
@@ -131,12 +131,12 @@ class Import:
         return {**(before or {}), **({self.dataset: gap} if gap else {})}
 
     def _asked(self) -> dict[str, Any]:
-        """What was imported: by name and content, and never by a folder of this machine."""
+        """Returns what was imported, by name and content and never by a folder of this machine."""
         files = [{"name": file.name, "sha256": file_sha256(file)} for file in self.files]
         return {"format": self.format, "files": files, **vars(self.choices), "imported": now().isoformat()}
 
     def _before(self, cell: Cell, counts: Counts) -> Record | None:
-        """The record that the folder holds already. One that this cannot be added to: Failure."""
+        """Returns the record that the folder already holds. Raises Failure if this dataset cannot be added to it."""
         path = self.folder / RECORD
         if not path.exists():
             return None
@@ -153,7 +153,7 @@ class Import:
 
 
 def read_base(path: Path, dataset: str) -> BaseCounts:
-    """The counts to measure from: a counts file, or the record (or folder) of a base that was run on the dataset."""
+    """Returns the counts to measure from: a counts file, or a base's record (or folder) with the dataset."""
     path = path / RECORD if path.is_dir() else path
     if path.suffix != ".json":
         return BaseCounts(read_counts(path), NOT_KNOWN, None)
@@ -167,7 +167,7 @@ def read_base(path: Path, dataset: str) -> BaseCounts:
 
 
 def evaluation(counts: Counts, path: Path, folder: Path) -> EvaluationRecord:
-    """The record's part about the counts in the file, with null for all that counts do not say."""
+    """Returns the record's part about the counts in the file, with null for everything that counts do not say."""
     total, correct = int(counts.n_N.sum()), int(counts.c_N.sum())
     ks = powers_of_two(counts.design.max_k)
     known = {name: 0 if (c := counts.verdicts(name)) is None else int(c.sum()) for name in NOT_CORRECT}
@@ -201,7 +201,7 @@ def _imports(record: Record | None) -> Mapping[str, Any]:
 
 
 def _same(old: EvaluationRecord, folder: Path, new: Counts) -> bool:
-    """Whether the counts of the record are these."""
+    """Tells whether the counts of the record are these."""
     counts = read_evaluated(old, folder)
     rows = [(c.problem_ids, c.n_N.tolist(), c.c_N.tolist(), c.design) for c in (counts.sorted(), new.sorted())]
     return rows[0] == rows[1]

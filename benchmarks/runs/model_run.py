@@ -1,4 +1,4 @@
-"""Evaluating any model on a suite's datasets: `rlvr-gap evaluate MODEL`. Trained elsewhere, distilled, or a checkpoint.
+"""Evaluates any model on a suite's datasets: `rlvr-gap evaluate MODEL`. It may be a checkpoint or trained elsewhere.
 
 runs/<suite>/model-<name>/    plan and files of each dataset under eval/, and record.json last
 """
@@ -23,7 +23,7 @@ from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import DesignSpec, Suite
 
 EXTERNAL = "external"
-"""The `cell.algorithm` of a model whose training is not ours to know."""
+"""The `cell.algorithm` of a model whose training is unknown to this project."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,22 @@ class ModelRun:
 
     suite: Suite
     model: str
-    """Folder, or hub id."""
+    """A folder or a hub id."""
     place: Place
     revision: str | None = None
     name: str = ""
-    """Of the folder; default: the model's own."""
+    """Names the folder. The default is the model's own name."""
     datasets: tuple[str, ...] = ()
-    """Of the suite; default: all."""
+    """Datasets of the suite. The default is all of them."""
 
     @property
     def folder(self) -> Path:
-        """runs/<suite>/model-<name>."""
+        """The folder runs/<suite>/model-<name>."""
         name = self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", self.model[-80:]).strip("-.")
         return self.place.out / self.suite.name / f"model-{name}"
 
     def run(self) -> Record:
-        """The record: with the gap to the base where the base's record of the same suite is in the same OUT."""
+        """Returns the record, with the gap to the base if OUT holds the base's record of the same suite."""
         for dataset in self.datasets:
             if dataset not in self.suite.evaluation.datasets:
                 raise unknown(f"dataset of suite '{self.suite.name}'", dataset, self.suite.evaluation.datasets)
@@ -67,7 +67,7 @@ class ModelRun:
         return record
 
     def _before(self, model: ModelRef) -> Record | None:
-        """The record that the folder has; of another suite or model: Failure."""
+        """Returns the folder's record. Raises Failure if it is of another suite or model."""
         record = read_done(self.folder)
         if record is not None and (record.suite.hash, record.settings.get("model")) != (
             self.suite.hash, model.identity
@@ -76,7 +76,7 @@ class ModelRun:
         return record
 
     def base(self) -> Record | None:
-        """The base's record to measure from; None where there is none of this very suite."""
+        """Returns the base's record to measure from, or None if this same suite has none."""
         base = read_done(self.place.out / self.suite.name / BASE)
         return base if base is not None and base.suite.hash == self.suite.hash else None
 

@@ -1,10 +1,10 @@
-"""A run graded anew by today's verifier: its datasets (`regrade.py`), and then its record.
+"""Grades a run again with today's verifier: first its datasets (`regrade_dataset.py`), then its record.
 
     rlvr-gap evaluate runs/countdown/grpo-s0 --regrade
 
-The base comes first: the gap of any other cell is measured from its counts, and a gap between two versions of a
-verifier is refused. The old record stays until the new one takes its place in one step; a re-grade that is interrupted
-before leaves a record that does not fit its counts any more, which every reader says, and the same command goes on.
+The base comes first, because the gap of every other cell is measured from its counts, and a gap between two versions of
+a verifier is refused. The new record replaces the old one in one step. If a re-grade is interrupted before, the old
+record no longer fits its counts, which every reader reports; the same command then continues.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from benchmarks.suites.schema import Suite, parse
 
 @dataclass(frozen=True)
 class RunRegrade:
-    """What came of it."""
+    """The outcome of a re-grade."""
 
     record: Record
     datasets: dict[str, Regrade]
     stale: tuple[Path, ...]
-    """Runs whose gaps were measured from what this base said before."""
+    """Runs whose gaps were measured from this base before it changed."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A finished run, that of a cell or of a model, as its folder has it."""
+    """A finished run of a cell or a model, read from its folder."""
 
     folder: Path
     record: Record
@@ -50,7 +50,7 @@ class RunFolder:
 
     @classmethod
     def read(cls, folder: Path) -> RunFolder:
-        """Not a run's folder, or an imported one: UsageError. Not finished, or damaged: Failure."""
+        """Reads the run. UsageError for an imported run or no run at all; Failure for an unfinished or damaged one."""
         if not (folder / EVAL).is_dir():
             raise UsageError(f"{folder} is not the folder of a run: expected {EVAL}/ and {RECORD} in it.")
         record = read_done(folder)
@@ -66,7 +66,7 @@ class RunFolder:
         return self.folder.parent / BASE
 
     def base(self) -> Record | None:
-        """The record that the gaps are measured from; None for the base itself, and for a run without gaps."""
+        """The record that the gaps are measured from. None for the base itself and for a run without gaps."""
         if self.record.cell.algorithm == BASE:
             return None
         base = read_done(self.base_folder)
@@ -77,9 +77,9 @@ class RunFolder:
         return None
 
     def regrade(self, place: Place, datasets: Sequence[str] = (), model: str | None = None) -> RunRegrade:
-        """Grades the datasets (default: all) and makes the record anew.
+        """Grades the datasets (by default all of them) and makes the record again.
 
-        `model`: where the new verdicts ask for more samples, what they are drawn from; default: the run's own.
+        If the new verdicts need more samples, they are drawn from `model`, by default the run's own.
         """
         names = list(datasets) or list(self.record.evaluations)
         for name in names:
@@ -99,27 +99,30 @@ class RunFolder:
         return self.suite.evaluation.datasets[name].make_verifier()
 
     def _check_base(self, base: Record, names: Sequence[str]) -> None:
-        """Failure where the base's counts are damaged, or of another version of the verifier than today's."""
+        """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""
         for name in names:
             found, folder = base.evaluations[name], self.base_folder
             check_versions(base, folder, name, found.versions.task, self._verifier(name).VERSION)
             read_evaluated(found, folder)
 
     def _grade(self, name: str, place: Place, model: str | None) -> Regrade:
-        """Without a model first; only where that does not do, with one."""
+        """Grades without a model first, and with one only if that is not enough."""
         folder, problems = self.folder / EVAL / name, self.suite.evaluation.datasets[name].load()
         done = regrade(folder, problems, self._verifier(name), progress=place.progress)
         if done.result is not None:
             return done
         question, engine = read_question(folder), self.suite.engine
-        lacking = f"the new verdicts ask for more samples of {len(done.lacking)} problems of '{name}'"
+        lacking = f"the new verdicts need more samples of {len(done.lacking)} problems of '{name}'"
         path, revision = self.model(model, lacking)
         spec = EngineSpec(question.engine, path, revision, dict(engine.settings))
         with EnginePool(spec, place.workers or engine.workers, question.rows_per_batch) as pool:
             return regrade(folder, problems, self._verifier(name), pool=pool, progress=place.progress)
 
     def model(self, asked: str | None, why: str) -> tuple[str, str | None]:
-        """What the run sampled from, or what is asked for instead, and the hub's revision. Not known: Failure."""
+        """Returns what the run sampled from, or `asked`, with the hub's revision. Raises Failure if it is unknown.
+
+        `why` says in the error what the model was needed for.
+        """
         if asked is not None:
             return asked, None
         if self.record.cell.algorithm == BASE:
@@ -131,7 +134,7 @@ class RunFolder:
         path, at, revision = str(self.record.settings.get("model")).rpartition("@")
         if at:  # of the hub: a folder is known by its hash alone
             return path, revision
-        raise Failure(f"{why}: name the --model.")
+        raise Failure(f"{why}: choose a --model.")
 
     def _record(self, results: dict[str, DatasetResult], base: Record | None) -> Record:
         old, today = self.record, provenance(now(), now())
@@ -152,7 +155,7 @@ class RunFolder:
         return gaps(base, folder, results, self.suite.evaluation.k, verdict) if base else {}
 
     def _stale(self, record: Record) -> tuple[Path, ...]:
-        """Of a base that says something else now: the other runs of its suite that have a gap."""
+        """Returns the other runs of the suite that have a gap, if this is a base whose results changed."""
         if record.cell.algorithm != BASE or _said(record) == _said(self.record):
             return ()
         found = []
@@ -167,5 +170,5 @@ class RunFolder:
 
 
 def _said(record: Record) -> dict[str, Any]:
-    """What gaps are measured from, and by which verifier."""
+    """Returns what gaps are measured from, and the verifier's version."""
     return {name: (found.counts.sha256, found.versions) for name, found in record.evaluations.items()}

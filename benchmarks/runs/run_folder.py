@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it under which name, what it was asked for, and whether it is done.
+"""The folder of a run: the names of its files, what it was asked for, and whether it is done.
 
 runs/<suite>/<run>/    spec.json first, then train/, eval/<dataset>/, and record.json last
 """
@@ -20,18 +20,18 @@ SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs go and what they run on: nothing here is part of the question."""
+    """Where runs go and what they run on. Nothing here is part of the question."""
 
     out: Path = Path("runs")
     engine: str = AUTO
     workers: int | None = None
     processes: int = 1
-    """Training processes."""
+    """The number of training processes."""
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
 
 def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
-    """The record of a finished cell, None where there is none. Of another spec, or damaged: Failure."""
+    """Returns the record of a finished cell, or None. Raises Failure if it is damaged or of another spec."""
     path = folder / RECORD
     if not path.exists():
         return None
@@ -47,18 +47,19 @@ def write_spec(folder: Path, question: dict[str, Any]) -> None:
 
 
 def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
-    """Failure where the folder's spec.json asks for something else than `asked`: the first setting that differs."""
+    """Raises a Failure that names the first setting in which the folder's spec.json differs from `asked`."""
     different = _differences(read_spec(folder), asked)
     if different:
         name, old, new = different[0]
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise Failure(
-            f"{folder} holds a run with {name} = {old!r}, asked is {new!r}{more}: choose another OUT, or remove it."
+            f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: "
+            "choose another OUT, or remove it."
         )
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """What the folder's spec.json asks for. Damaged: Failure."""
+    """Returns what the folder's spec.json asks for. Raises Failure if it is damaged."""
     path = folder / SPEC
     try:
         return dict(loads_strict(read_text(path))["asked"])
@@ -67,7 +68,7 @@ def read_spec(folder: Path) -> dict[str, Any]:
 
 
 def _differences(found: Any, asked: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted name, found, asked) of every leaf that differs."""
+    """Returns (dotted name, found, asked) for every leaf that differs."""
     if isinstance(found, dict) and isinstance(asked, dict):
         keys = [*asked, *(key for key in found if key not in asked)]
         return [

@@ -1,4 +1,4 @@
-"""The evaluation of one model on the datasets of a suite, and its gap to the base."""
+"""Evaluates one model on the datasets of a suite and computes its gap to the base."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evaluate_suite(
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:
-    """What evaluates here: the command's engine, or else the suite's, whose settings are for no other one."""
+    """Returns the engine of the command, or else the suite's, whose settings apply to no other engine."""
     asked = suite.engine
     name = resolve(place.engine if place.engine != AUTO else asked.name)
     settings = asked.settings if asked.name in (AUTO, name) else {}
@@ -79,7 +79,7 @@ def gaps(
 def check_versions(
     base: Record, folder: Path, dataset: str, task: int | str | None, verifier: int | str | None
 ) -> None:
-    """Failure where the base, in `folder`, is of another version of the task or the verifier: never mixed."""
+    """Raises Failure if the base in `folder` has another version of the task or verifier. Versions are never mixed."""
     there = base.evaluations[dataset].versions
     if there.task != task:
         raise Failure(

@@ -1,1 +1,1 @@
-"""Suites: what a comparison holds equal, as YAML files beside their schema."""
+"""Suites hold what a comparison must keep equal, as YAML files beside their schema."""

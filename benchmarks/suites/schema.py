@@ -1,7 +1,7 @@
-"""A suite: base model, datasets, training budget, sampling. Data only: strict YAML, with a content hash.
+"""A suite names the base model, the datasets, the training budget and the sampling. It is strict YAML with a hash.
 
-Everything that a comparison must hold equal is here and nowhere else; what an algorithm itself changes is with the
-algorithm. Two records belong to one table only if their suites have the same hash.
+Everything that a comparison must hold equal is in the suite and nowhere else. What an algorithm itself changes stays
+with the algorithm. Two records belong in the same table only if their suites have the same hash.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from benchmarks.tasks.prompts import CHAT, TEMPLATES
 from benchmarks.verifiers import VERIFIERS, Verifier
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
-"""A number that YAML 1.1 would read as text: 1e-4."""
+"""Matches a number that YAML 1.1 would read as text, such as 1e-4."""
 SUITES = Path(__file__).parent
 BASE_MODELS = Path(__file__).parents[1] / "base_models"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""What folders of runs are named after."""
+"""A name that is also used for folders of runs."""
 
 
 class Dataset(Strict):
-    """Some problems of one split of one task."""
+    """Problems from one split of one task."""
 
     task: str
     split: str
     problems: Positive | None = None
-    """The first so many of the split; null: all of them."""
+    """How many problems to take from the start of the split; null takes all of them."""
     settings: dict[str, JsonValue] = {}
-    """The task's own settings (data_dir, revision)."""
+    """Settings of the task itself, such as data_dir or revision."""
 
     def make_task(self) -> Task:
-        """The task with its settings. Unknown task, setting or verifier: UsageError."""
+        """Returns the task with its settings. Raises UsageError for an unknown task, setting or verifier."""
         try:
             task = tasks.get(self.task, **self.settings)
         except TypeError as error:
@@ -61,7 +61,7 @@ class Dataset(Strict):
         return verifiers.get(self.make_task().verifier)
 
     def load(self) -> list[Problem]:
-        """The problems, in order. Unknown task or split, too few problems: UsageError."""
+        """Returns the problems in order. Raises UsageError for an unknown task or split, or if there are too few."""
         found = self.make_task().load(self.split)
         if self.problems is not None and len(found) < self.problems:
             raise UsageError(
@@ -71,7 +71,7 @@ class Dataset(Strict):
 
 
 class DesignSpec(Strict):
-    """How many samples a problem gets (docs/statistics.md). One round and no stop: a fixed number."""
+    """How many samples each problem gets (docs/statistics.md). One round without a stop is a fixed number."""
 
     rounds: Annotated[tuple[Positive, ...], Field(min_length=1)]
     stop_after: Positive | None = None
@@ -87,7 +87,7 @@ class DesignSpec(Strict):
 
 
 class EvaluationSettings(Strict):
-    """The common evaluation stage: the same for the base and for every trained model."""
+    """Settings of the evaluation stage, which are the same for the base and for every trained model."""
 
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     sampling: Sampling
@@ -123,12 +123,12 @@ class SuiteTraining(Settings):
 
 
 class Suite(Strict):
-    """One suite file."""
+    """The contents of one suite file."""
 
     name: Name
     description: str
     base_model: str
-    """`embedded:NAME`, a folder, or a model id on the hub."""
+    """`embedded:NAME`, a folder, or the id of a model on the hub."""
     base_revision: str | None = None
     prompt_template: str = "raw"
     evaluation: EvaluationSettings
@@ -137,13 +137,13 @@ class Suite(Strict):
 
     @property
     def hash(self) -> str:
-        """16 hex digits over all that can move a number: not the name, the description, or the engine's speed."""
+        """16 hex digits over everything that can change a result, so without the name, description and engine speed."""
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine"})
         return content_hash(asked | ({"dtype": self.engine.dtype} if self.engine.dtype else {}))
 
     @property
     def base_path(self) -> str:
-        """What transformers loads the base model from. Unknown embedded model: UsageError."""
+        """The name or path that transformers loads the base model from. UsageError for an unknown embedded model."""
         kind, _, name = self.base_model.partition(":")
         if kind != "embedded":
             return self.base_model
@@ -154,12 +154,12 @@ class Suite(Strict):
 
 
 def known() -> dict[str, Path]:
-    """The suites that come with the project: name -> file."""
+    """Returns the suites that come with the project, as a mapping from name to file."""
     return {path.stem: path for path in sorted(SUITES.glob("*.yaml"))}
 
 
 def load(name: str) -> Suite:
-    """The suite of that name, or in that YAML file. Unknown name, key or value: UsageError in one line."""
+    """Returns the suite with that name, or the one in that YAML file. UsageError for an unknown name, key or value."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None:
         raise unknown("suite", name, known())
@@ -173,7 +173,7 @@ def load(name: str) -> Suite:
 
 
 def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
-    """The suite with `training.learning_rate=1e-4` and the like applied. Unknown key, wrong value: UsageError."""
+    """Returns the suite with changes such as `training.learning_rate=1e-4` applied. UsageError if one is not valid."""
     data = suite.model_dump(mode="json")
     for change in changes:
         path, equals, value = change.partition("=")
@@ -192,7 +192,7 @@ def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
 
 
 def parse(data: Any, where: str = "suite") -> Suite:
-    """The suite in `data`. Unknown key or name, wrong value: UsageError that names it and the nearest valid one."""
+    """Returns the suite in `data`. Raises a UsageError that names a wrong key or value and the nearest valid one."""
     try:
         suite = Suite.model_validate(data)
         _check_names(suite)
@@ -207,7 +207,7 @@ def parse(data: Any, where: str = "suite") -> Suite:
 
 
 def _check_names(suite: Suite) -> None:
-    """UsageError for a task, template or engine that does not exist: a run must not begin with a slip of the pen."""
+    """Raises UsageError for an unknown task, template or engine, so that a run does not begin with a typing error."""
     datasets = [*suite.evaluation.datasets.values(), suite.training.dataset]
     asked: list[tuple[str, str, Iterable[str]]] = [
         *(("task", dataset.task, tasks.TASKS) for dataset in datasets),

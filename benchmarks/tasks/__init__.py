@@ -1,4 +1,4 @@
-"""The families of problems. Add one: a file here, and a line in `TASKS`."""
+"""The families of problems. To add one, add a file here and a line in `TASKS`."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ TASKS = {
 
 
 def get(name: str, **settings: object) -> Task:
-    """The task called `name`, with its settings (a real benchmark's `data_dir`, say). Unknown name: ValueError."""
+    """Returns the task `name` with its settings, such as `data_dir`. Raises ValueError for an unknown name."""
     return lookup(TASKS, name, "task")(**settings)

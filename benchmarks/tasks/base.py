@@ -1,4 +1,4 @@
-"""What a task is: a deterministic list of problems for each of its splits, and the name of its verifier."""
+"""Defines a task: a deterministic list of problems for each of its splits, and the name of its verifier."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Problem:
     prompt: str
     answer: str
     data: Mapping[str, Any] = field(default_factory=dict)
-    """What the verifier needs beyond the answer; JSON values only."""
+    """What the verifier needs beyond the answer, as JSON values."""
 
 
 class Task:
-    """A family of problems. Subclasses are frozen: their settings are constructor arguments, nothing else."""
+    """A family of problems. Subclasses are frozen, and their constructor arguments are their only settings."""
 
     name: ClassVar[str]
     VERSION: ClassVar[int]
-    """Bumped when the meaning of a split changes; numbers of two versions never share a table."""
+    """Increased when the meaning of a split changes. Numbers of two versions never share a table."""
     verifier: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
 
     def load(self, split: str) -> list[Problem]:
-        """All problems of `split`, always the same ones in the same order. Unknown split: ValueError."""
+        """Returns all problems of `split`, always in the same order. Raises ValueError for an unknown split."""
         if split not in self.splits:
             raise unknown(f"split of task '{self.name}'", split, self.splits)
         return self._load(split)

@@ -1,11 +1,11 @@
-"""A user's own problems: a JSONL or parquet file with the columns `problem` and `answer` is a task.
+"""Your own problems: a JSONL or parquet file with the columns `problem` and `answer` is a task.
 
     benchmarks.tasks.get("jsonl", path="mine.jsonl").load("test")
 
-`path` is one file (it is then the split "test", or the one that `split` names), or a folder that holds a file for
-each split: train.jsonl, validation.parquet, test.jsonl, ood.jsonl. Unlike the published sets (`math_sets`), duplicates
-are dropped: the first one stays. Rows without a problem or an answer are left out. Both are counted in `report`, and
-logged.
+`path` is either one file, which holds the split that `split` names ("test" by default), or a folder that holds a file
+for each split: train.jsonl, validation.parquet, test.jsonl, ood.jsonl. Unlike in the published sets (`math_sets`), only
+the first copy of a duplicated problem is kept. Rows without a problem or an answer are left out. `report` and the log
+count both.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _SPLITS = ("train", "validation", "test", "ood")
 
 @dataclass(frozen=True)
 class JsonlTask(Task):
-    """Problems from a file of the user's. Missing file or column: UsageError that names the nearest."""
+    """Problems from a user's file. A missing file or column raises a UsageError that names the nearest one."""
 
     name: ClassVar[str] = "jsonl"
     VERSION: ClassVar[int] = 1
     splits: ClassVar[tuple[str, ...]] = _SPLITS
 
     path: str
-    """A .jsonl or .parquet file, or a folder with one for each split."""
+    """A .jsonl or .parquet file, or a folder that holds one for each split."""
     split: str = "test"
-    """Which split a single file is."""
+    """The split that a single file holds."""
     problem_column: str = "problem"
     answer_column: str = "answer"
     id_column: str | None = None
-    """Where problem ids come from; None: from the problem's text, so that they survive reordering."""
+    """The column of problem ids. None derives them from the problem's text, so that they survive reordering."""
     data_columns: Sequence[str] = ()
-    """Columns that go into `Problem.data`, for verifiers that need more than the answer."""
+    """Columns that are kept in `Problem.data`, for verifiers that need more than the answer."""
     verifier: str = "math"  # type: ignore[misc]  # what other tasks fix for all is the user's choice here
     report: dict[str, data.Report] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was odd, for each split that was loaded."""
+    """What was loaded for each split, and what was odd about it."""
 
     def __post_init__(self) -> None:
         """Checks what can be checked before anything is read."""
@@ -70,7 +70,7 @@ class JsonlTask(Task):
         return problems
 
     def _file(self, split: str) -> Path:
-        """The file of `split`."""
+        """Returns the file of `split`."""
         path = Path(self.path).expanduser()
         if path.is_dir():
             for suffix in data.SUFFIXES:
@@ -81,7 +81,7 @@ class JsonlTask(Task):
             there = data.data_files(path.parent) if path.parent.is_dir() else ()
             raise unknown(f"file of '{path.parent}'", path.name, there)
         if path.suffix not in data.SUFFIXES:
-            raise UsageError(f"'{path}' is no problem file: expected {' or '.join(data.SUFFIXES)}")
+            raise UsageError(f"'{path}' is not a problem file: expected {' or '.join(data.SUFFIXES)}")
         if split != self.split:
             raise UsageError(
                 f"'{path}' is one file, the split '{self.split}'; for '{split}' give a folder that holds {split}.jsonl"

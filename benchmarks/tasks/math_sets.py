@@ -1,20 +1,20 @@
-"""The published sets of mathematical problems, as a table: where each comes from and which columns matter.
+"""The published sets of mathematical problems, as a table of their sources and the columns that matter.
 
     benchmarks.tasks.get("math500").load("test")                          # from the hub
     benchmarks.tasks.get("math500", data_dir="~/problems").load("test")   # from a local copy
 
-A local copy is a folder that holds `math500.jsonl` or `math500.parquet` (`gsm8k_train.jsonl` for a split of a set
-that has several), or the dataset's folder as the hub lays it out (`MATH-500/`, `HuggingFaceH4/MATH-500/`, or the
-folder itself). Without `data_dir` the set is loaded from the hub, at `revision` or at the newest one; `report` says
-which that was, and carries a hash over ids and answers that also identifies local data.
+A local copy is a folder that holds `math500.jsonl` or `math500.parquet` (`gsm8k_train.jsonl` for a split of a set that
+has several), or the dataset's folder in the layout of the hub (`MATH-500/`, `HuggingFaceH4/MATH-500/`, or the folder
+itself). Without `data_dir` the set is loaded from the hub, at `revision` or at the newest one. `report` says which
+revision that was, and its hash over ids and answers also identifies local data.
 
-The published sets are kept as they are: a problem that occurs twice is reported and stays twice (all copies in the
-same split), so that n is the published one. Rows without an answer are left out and reported. Problem ids come from the
-problem's text, so they are the same for every source and order.
+The published sets are kept as they are. A problem that occurs twice is reported but stays twice, with all copies in the
+same split, so that n is the published number. Rows without an answer are left out and reported. Problem ids come from
+the problem's text, so they are the same for every source and order.
 
-omni-math-rule has no official split. Its problems are ordered by the content hash; the first 2,000 are "train", the
-others (821) are "test". A task with a "train" split can set `validation_size` problems of it aside as "validation",
-again by hash; "train" then lacks them. That is 256 for gsm8k, and 0 for omni-math-rule: its 2,000 are the paper's.
+omni-math-rule has no official split. Its problems are ordered by the content hash; the first 2,000 are "train" and the
+other 821 are "test". A task with a "train" split can move `validation_size` of its problems to a split "validation",
+again by hash. That is 256 for gsm8k, and 0 for omni-math-rule, whose 2,000 training problems follow the paper.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _as_is(value: Any) -> str:
 
 
 def _after_hashes(value: Any) -> str:
-    """The final answer of a worked solution that ends in a line `#### 42`; "" without such a line."""
+    """Returns the final answer of a worked solution that ends in a line `#### 42`, or "" without such a line."""
     return data.as_text(value).rpartition("####")[2].strip() if "####" in data.as_text(value) else ""
 
 
@@ -49,50 +49,52 @@ class Source:
     """Where a set comes from and how its rows are read."""
 
     parts: Mapping[str, str]
-    """Our name of each part that is loaded in one piece -> the hub's name of that split. The first one is the main
-    part: a local file without a split in its name is that part."""
+    """Maps our name of each part that is loaded in one piece to the hub's name of that split.
+
+    The first one is the main part: a local file without a split in its name is that part.
+    """
     dataset: str | None = None
-    """The hub's id."""
+    """The dataset's id on the hub."""
     config: str | None = None
     url: str | None = None
-    """A file, with {revision}, for what is published elsewhere than on the hub."""
+    """The address of a file with {revision} in it, for sets that are not published on the hub."""
     problem: tuple[str, ...] = ("problem", "question")
-    """The column of the problem; of several, the first that is there (mirrors differ)."""
+    """Possible columns of the problem. The first one that exists is used, because mirrors differ."""
     answer: tuple[str, ...] = ("answer",)
     extract: Callable[[Any], str] = _as_is
     keep: tuple[str, ...] = ()
-    """Columns that are kept in `Problem.data`, where they are there."""
+    """Columns that are kept in `Problem.data` if they exist."""
 
 
 @dataclass(frozen=True)
 class MathSet(Task):
-    """A published set. Nothing found, a column missing, the hub out of reach: one line that says what to do."""
+    """A published set. If it cannot be loaded, an error of one line says what to do."""
 
     VERSION: ClassVar[int] = 1
     verifier: ClassVar[str] = "math"
     splits: ClassVar[tuple[str, ...]] = ("test",)
     source: ClassVar[Source]
     train_rows: ClassVar[int | None] = None
-    """How many problems of the only part are "train", where the set has no split of its own."""
+    """How many problems of the only part are "train", if the set has no split of its own."""
     default_validation_size: ClassVar[int] = 0
 
     data_dir: str | None = None
-    """A folder with a local copy; None: the hub."""
+    """A folder with a local copy. None loads from the hub."""
     revision: str | None = None
-    """The hub's branch, tag or commit; None: the newest. Not for local copies."""
+    """A branch, tag or commit of the hub. None takes the newest. It does not apply to local copies."""
     validation_size: int | None = None
-    """How many training problems are set aside as "validation"; None: the set's own default."""
+    """How many training problems are set aside as "validation". None takes the set's own default."""
     report: dict[str, data.Report] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was odd, for each part that was loaded, and where it came from."""
+    """Where each loaded part came from, and what was odd about it."""
     _parts: dict[str, list[Problem]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Checks the settings, and adds the split "validation" where there is one."""
+        """Checks the settings and adds the split "validation" if there is one."""
         if self.data_dir is not None and self.revision is not None:
             raise UsageError(f"task '{self.name}': revision={self.revision!r} is for the hub, not for data_dir")
         size = self._validation_size
         if size < 0 or (size and "train" not in self.splits):
-            raise UsageError(f"task '{self.name}': validation_size={size} needs a split 'train'; has {self.splits}")
+            raise UsageError(f"task '{self.name}': validation_size={size} needs a split 'train': it has {self.splits}")
         if size:
             object.__setattr__(self, "splits", (*self.splits, "validation"))
 
@@ -101,7 +103,7 @@ class MathSet(Task):
         return self.default_validation_size if self.validation_size is None else self.validation_size
 
     def load(self, split: str) -> list[Problem]:
-        """All problems of `split`, always the same ones in the same order. Unknown split: ValueError."""
+        """Returns all problems of `split`, always in the same order. Raises ValueError for an unknown split."""
         if split == "validation" and "train" in self.splits and not self._validation_size:
             raise UsageError(
                 f"task '{self.name}' has no split 'validation' by itself: validation_size=N takes N from 'train'"
@@ -128,7 +130,7 @@ class MathSet(Task):
         return [problem for problem in rest if data.content_id(problem.prompt) not in known]
 
     def _part(self, part: str) -> list[Problem]:
-        """All problems of one part, read once."""
+        """Returns all problems of one part, which is read only once."""
         if part not in self._parts:
             rows, where, revision = self._local(part) if self.data_dir is not None else self._hub(part)
             problems, report = data.build(
@@ -158,7 +160,7 @@ class MathSet(Task):
     def _local(self, part: str) -> tuple[list[data.FileRow], str, None]:
         folder = Path(str(self.data_dir)).expanduser()
         if not folder.is_dir():
-            raise UsageError(f"task '{self.name}': data_dir='{folder}' is no folder")
+            raise UsageError(f"task '{self.name}': data_dir='{folder}' is not a folder")
         for file in (folder / name for name in self._file_names(part)):
             if file.is_file():
                 return data.read_file(file), str(file), None
@@ -172,12 +174,12 @@ class MathSet(Task):
         )
 
     def _file_name(self, part: str) -> str:
-        """The file name of a part that messages propose."""
+        """Returns the file name of a part that messages suggest."""
         is_main = part == next(iter(self.source.parts))
         return f"{self.name if is_main else f'{self.name}_{part}'}.jsonl".replace("-", "_")
 
     def _file_names(self, part: str) -> list[str]:
-        """File names of a part in order of preference: with the split's name, and for the main part without it."""
+        """Returns file names of a part in order of preference; the main part may also lack the split's name."""
         stems = [f"{self.name}_{part}", f"{self.name}-{part}", f"{self.name}/{part}"]
         if part == next(iter(self.source.parts)):
             stems.append(self.name)
@@ -223,7 +225,7 @@ class MathSet(Task):
             raise self._no_data(path, part, error) from error
 
     def _download(self, url: str, part: str) -> list[data.FileRow]:
-        """The rows of a JSONL file that lies elsewhere than on the hub. Kept nowhere: it is fetched in each process."""
+        """Returns the rows of a JSONL file that is not on the hub. It is not cached, so each process downloads it."""
         from huggingface_hub import is_offline_mode
 
         try:
@@ -244,7 +246,7 @@ class MathSet(Task):
 
 
 def resolved_revision(dataset: str, revision: str | None) -> str | None:
-    """The hub's commit for a branch or tag (None: the newest); None where the hub cannot be asked."""
+    """Returns the hub's commit for a branch or tag (None is the newest), or None if the hub cannot be asked."""
     import huggingface_hub
 
     try:
@@ -255,7 +257,7 @@ def resolved_revision(dataset: str, revision: str | None) -> str | None:
 
 
 def _has_hub_layout(folder: Path, split: str) -> bool:
-    """Whether a folder looks like a dataset's: a card, a data folder, or files named after the split."""
+    """Tells whether a folder looks like a dataset: it has a card, a data folder, or files named after the split."""
     if not folder.is_dir():
         return False
     if (folder / "data").is_dir() or (folder / "README.md").is_file():
@@ -264,12 +266,12 @@ def _has_hub_layout(folder: Path, split: str) -> bool:
 
 
 def _by_hash(problems: Sequence[Problem]) -> list[Problem]:
-    """Ordered by the hash of their text, whatever the order in the file; copies of one text stay together."""
+    """Orders problems by the hash of their text, whatever their order in the file. Copies of a text stay together."""
     return sorted(problems, key=lambda problem: problem.problem_id)
 
 
 def _set_aside(train: Sequence[Problem], size: int) -> dict[str, list[Problem]]:
-    """`size` problems by a hash that is independent of the one behind the ids; what is left keeps its order."""
+    """Sets `size` problems aside by a hash that is independent of the ids. The remaining ones keep their order."""
     if size >= len(train):
         raise UsageError(f"validation_size={size} leaves nothing of {len(train)} training problems")
     texts = {data.content_id(problem.prompt) for problem in train}

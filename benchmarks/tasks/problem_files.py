@@ -1,6 +1,6 @@
-"""From rows of a file to problems: reading JSONL and parquet, stable ids, and a report of what was found odd.
+"""Turns rows of a file into problems: it reads JSONL and parquet, derives stable ids, and reports what is odd.
 
-Shared by the tasks whose problems come from data (`math_sets`, `jsonl`), not by those that generate them.
+It is shared by the tasks whose problems come from data (`math_sets`, `jsonl`), not by those that generate them.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ class Report:
     source: str
     """A file, a folder, or a dataset on the hub."""
     revision: str | None
-    """The hub's commit, resolved; None for local files, and where the hub could not be asked."""
+    """The hub's resolved commit, or None for local files and when the hub could not be asked."""
     rows: int
     problems: int
     duplicates: tuple[str, ...]
-    """The first ids of the problems whose text occurs more than once (white space aside)."""
+    """The first ids of the problems whose text occurs more than once, apart from white space."""
     empty: tuple[int, ...]
-    """Rows (from 0) without a problem or without an answer: left out."""
+    """Rows (counted from 0) that were left out because they lack a problem or an answer."""
     sha256: str
-    """Over ids and answers, in order: two sources with the same one hold the same problems."""
+    """Hash over ids and answers in order. Two sources with the same hash hold the same problems."""
 
     def __str__(self) -> str:
-        """One line for the log."""
+        """Returns one line for the log."""
         odd = f"{len(self.duplicates)} duplicated problems, {len(self.empty)} rows without a problem or an answer"
         return f"{self.problems} problems from {self.rows} rows of {self.source} ({odd})"
 
 
 def read_file(path: Path) -> list[FileRow]:
-    """The rows of a .jsonl or .parquet file. Unreadable: `Failure` that names the line."""
+    """Returns the rows of a .jsonl or .parquet file. Raises a `Failure` that names an unreadable line."""
     if path.suffix == ".parquet":
         return _read_parquet(path)
     try:
@@ -74,7 +74,7 @@ def _read_parquet(path: Path) -> list[FileRow]:
 
 
 def pick_column(rows: Sequence[FileRow], wanted: Sequence[str], where: str) -> str:
-    """The first of the names in `wanted` that the first row has. None of them: UsageError with the nearest."""
+    """Returns the first of `wanted` that the first row has. If there is none, UsageError names the nearest column."""
     columns = rows[0].keys() if rows else wanted
     for name in wanted:
         if name in columns:
@@ -83,7 +83,7 @@ def pick_column(rows: Sequence[FileRow], wanted: Sequence[str], where: str) -> s
 
 
 def as_text(value: Any) -> str:
-    """A cell as text, stripped: 204.0 is "204", several answers are joined by commas, and nothing is "" """
+    """Returns a cell as stripped text: 204.0 is "204", several answers are joined by commas, and nothing is ""."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -94,7 +94,7 @@ def as_text(value: Any) -> str:
 
 
 def content_id(text: str) -> str:
-    """16 hex digits from SHA-256 of the text with its white space collapsed: stable over files, mirrors and order."""
+    """Returns 16 hex digits from the SHA-256 of the text, whose white space is collapsed first."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
 
 
@@ -106,10 +106,11 @@ def build(
     ids: Sequence[str] | None = None,
     keep_duplicates: bool = False,
 ) -> tuple[list[Problem], Report]:
-    """Problems from (problem, answer, data) entries, and the report on them.
+    """Builds problems from (problem, answer, data) entries and reports on them.
 
-    ids: the problem ids; None: from the content, the n-th copy of one text ending in "-n" (from 2). Entries
-    without a problem or an answer are left out; of a duplicated problem the first stays, or all with `keep_duplicates`.
+    `ids` are the problem ids. If they are None, ids come from the content, and the n-th copy of a text ends in "-n"
+    (from 2). Entries without a problem or an answer are left out. Of a duplicated problem the first copy stays, or all
+    of them with `keep_duplicates`.
     """
     empty = frozenset(i for i, (text, answer, _) in enumerate(entries) if not text or not answer)
     copies: dict[str, list[str]] = {}  # content -> the ids of its copies, in order
@@ -132,7 +133,7 @@ def _digest(problems: Sequence[Problem]) -> str:
 
 
 def data_files(folder: Path) -> Iterator[str]:
-    """The names of what can be loaded from a folder, for error messages."""
+    """Yields the names of what can be loaded from a folder, for error messages."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.suffix in SUFFIXES:
             yield path.name

@@ -1,8 +1,8 @@
-"""Named prompt templates: what a problem's text is put into before a model sees it.
+"""Named prompt templates, into which a problem's text is put before a model sees it.
 
-think-answer, qwen-boxed and qwen25-math-cot are those of the source paper (2504.13837, appendix E), to the letter:
-think-answer for its comparison of six algorithms, the other two for the Qwen models. The last, "chat", is not a
-text but the tokenizer's own template, so it needs one: `render_chat`.
+think-answer, qwen-boxed and qwen25-math-cot are exactly those of the source paper (2504.13837, appendix E). It uses
+think-answer for its comparison of six algorithms and the other two for the Qwen models. The last one, "chat", is the
+tokenizer's own template, so it needs a tokenizer: `render_chat`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TEMPLATES = {
 
 
 def render(template: str, question: str) -> str:
-    """The prompt for `question`, inserted literally: braces in it mean nothing. Unknown template: `UsageError`."""
+    """Returns the prompt with `question` inserted literally. Raises `UsageError` for an unknown template."""
     if template == CHAT:
         raise UsageError(f"the template '{CHAT}' is the tokenizer's own: render_chat(tokenizer, question)")
     if template not in TEMPLATES:
@@ -44,10 +44,10 @@ def render(template: str, question: str) -> str:
 
 
 def render_chat(tokenizer: Any, question: str) -> str:
-    """The prompt for `question` as the only user turn, in the tokenizer's chat template, up to the assistant's turn.
+    """Returns the prompt with `question` as the only user turn of the tokenizer's chat template.
 
-    Such a prompt already holds the special tokens: tokenize it with add_special_tokens=False.
-    A tokenizer (transformers) without a chat template: `UsageError`.
+    The prompt ends where the assistant's turn begins. It already holds the special tokens, so tokenize it with
+    add_special_tokens=False. Raises `UsageError` if the tokenizer (transformers) has no chat template.
     """
     if not getattr(tokenizer, "chat_template", None):
         name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__

@@ -1,4 +1,4 @@
-"""What judges a completion. Add one: a file here, and a line in `VERIFIERS`."""
+"""Verifiers judge completions. To add one, add a file here and a line in `VERIFIERS`."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ VERIFIERS = {
 
 
 def get(name: str, **settings: object) -> Verifier:
-    """The verifier called `name`. Unknown name: ValueError that lists the known ones."""
+    """Returns the verifier `name`. Raises ValueError with all known names for an unknown one."""
     return lookup(VERIFIERS, name, "verifier")(**settings)

@@ -1,6 +1,6 @@
-"""What a verifier is: (problem, completion) -> Verdict.
+"""Defines a verifier, which maps (problem, completion) to a Verdict.
 
-The same one gives training its reward and evaluation its counts.
+The same verifier gives training its reward and evaluation its counts.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from benchmarks.tasks.base import Problem
 
 
 class Verdict(StrEnum):
-    """Four different things. Their sum is n; only CORRECT is success, and ERROR is never WRONG."""
+    """Four different outcomes, whose counts sum to n. Only CORRECT is success, and ERROR is never WRONG."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     TRUNCATED = "truncated"
-    """Hit the length limit without stating the right answer."""
+    """The completion hit the length limit without stating the right answer."""
     ERROR = "error"
-    """The verifier itself crashed or ran out of time: nothing is known of the completion."""
+    """The verifier itself crashed or ran out of time, so nothing is known of the completion."""
 
 
 class Verifier:
-    """Judges completions, which are untrusted text: parsed, never evaluated."""
+    """Judges completions. They are untrusted text, which is parsed but never evaluated."""
 
     name: ClassVar[str]
     VERSION: ClassVar[int]
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
-        """The verdict on one completion. `finished`: False where it was cut off by the length limit."""
+        """Returns the verdict on one completion. `finished` is False if the length limit cut it off."""
         raise NotImplementedError
 
     def verify_many(
         self, problems: Sequence[Problem], texts: Sequence[str], finished: Sequence[bool] | None = None
     ) -> list[Verdict]:
-        """The verdicts on `texts[i]` for `problems[i]`, in order. Unequal lengths: ValueError."""
+        """Returns the verdicts on `texts[i]` for `problems[i]`, in order. Raises ValueError for unequal lengths."""
         flags = [True] * len(texts) if finished is None else finished
         return [self.verify(*row) for row in zip(problems, texts, flags, strict=True)]
 
@@ -46,8 +46,8 @@ class Verifier:
         return type(self).check_chain is not Verifier.check_chain
 
     def check_chain(self, problem: Problem, text: str) -> bool | None:
-        """Whether the chain of thought itself holds, step by step; None where the task cannot say."""
+        """Tells whether each step of the chain of thought holds. None if the task cannot say."""
         return None
 
     def close(self) -> None:
-        """Gives back worker processes, where there are any."""
+        """Ends the worker processes, if there are any."""

@@ -1,4 +1,4 @@
-r"""Judges Countdown completions: the boxed expression for the verdict, the lines before it for the chain.
+r"""Judges Countdown completions: the boxed expression for the verdict, and the lines before it for the chain.
 
 The answer is the text of the last `\boxed{...}` that is closed. It is CORRECT when it is an expression over exactly
 the given numbers, each once, whose exact value is the target. The chain is sound when every line is one operation
@@ -6,7 +6,7 @@ whose arithmetic holds, whose operands are at hand (given, or made by an earlier
 operations are the very ones of the boxed expression. The two verdicts are independent: a right answer can stand
 under a wrong chain, and a sound chain can miss the target. A suite says which of the two its training rewards.
 
-What this does not stop: a chain written after the fact, to fit an answer found by chance, is sound.
+This does not stop a chain that is written afterwards to fit an answer found by chance: such a chain is sound.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _LINE = re.compile(rf"\s*{_VALUE}\s*([-+*/])\s*{_VALUE}\s*=\s*{_VALUE}\s*")
 
 
 class CountdownVerifier(Verifier):
-    """Exact and bounded: no completion can make it slow, so it needs no process of its own."""
+    """Judges exactly and in bounded time. No completion can make it slow, so it needs no worker process."""
 
     name: ClassVar[str] = "countdown"
     VERSION: ClassVar[int] = 1
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
-        """CORRECT also when the right answer came before the limit; else WRONG, or TRUNCATED where cut off."""
+        """Returns CORRECT even if the completion was cut off after the right answer, otherwise WRONG or TRUNCATED."""
         expression = _boxed_expression(text)
         if expression is not None and _solves(problem, expression):
             return Verdict.CORRECT
         return Verdict.WRONG if finished else Verdict.TRUNCATED
 
     def check_chain(self, problem: Problem, text: str) -> bool:
-        """Whether the lines before the box are a sound derivation of the boxed expression."""
+        """Tells whether the lines before the box are a sound derivation of the boxed expression."""
         expression = _boxed_expression(text)
         if expression is None:
             return False
@@ -51,7 +51,7 @@ class CountdownVerifier(Verifier):
 
 
 def _boxed_expression(text: str) -> Expression | None:
-    """The expression in the last closed box; None where there is none, or it holds no expression."""
+    """Returns the expression in the last closed box, or None if there is no box or no expression in it."""
     start, end = _last_box(text)
     if start < 0:
         return None
@@ -62,7 +62,7 @@ def _boxed_expression(text: str) -> Expression | None:
 
 
 def _last_box(text: str) -> tuple[int, int]:
-    """Where the last closed box begins, and its closing brace; -1 and -1 where there is none."""
+    """Returns where the last closed box begins and where its closing brace is, or -1 and -1 if there is none."""
     end = text.rfind("}")
     start = text.rfind(_BOX, 0, max(end, 0))
     return (start, text.find("}", start)) if start >= 0 else (-1, -1)
@@ -74,7 +74,7 @@ def _solves(problem: Problem, expression: Expression) -> bool:
 
 
 def _follow(text: str, numbers: list[int]) -> list[Operation]:
-    """The operations of the chain's lines, in order. A line that does not hold: NotAnExpression."""
+    """Returns the operations of the chain's lines, in order. Raises NotAnExpression for a line that does not hold."""
     at_hand = Counter(Fraction(number) for number in numbers)
     operations = []
     for line in filter(str.strip, text.splitlines()):

@@ -1,7 +1,7 @@
-"""Arithmetic expressions from untrusted text, exactly: integers and fractions, no `eval`, no floats.
+"""Evaluates arithmetic expressions from untrusted text exactly, with integers and fractions, without `eval` or floats.
 
-A recursive-descent parser over + - * / and parentheses. What bounds it: MAX_CHARACTERS and MAX_DIGITS keep every
-number small, MAX_DEPTH the recursion; there is no exponentiation, so values cannot explode.
+The parser is recursive descent over + - * / and parentheses. MAX_CHARACTERS and MAX_DIGITS keep every number small, and
+MAX_DEPTH bounds the recursion. There is no exponentiation, so values cannot explode.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from fractions import Fraction
 MAX_CHARACTERS = 400
 MAX_DIGITS = 12
 MAX_DEPTH = 30
-"""Of parentheses and signs within one another."""
+"""Largest nesting of parentheses and signs."""
 
 _TOKEN = re.compile(r"\s*(?:([0-9]+)|([-+*/()]))")
 _SPELLINGS = {r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-"}
 
 
 class NotAnExpression(ValueError):
-    """The text is no arithmetic expression in our grammar, or divides by zero."""
+    """The text is not an arithmetic expression in this grammar, or it divides by zero."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One evaluated operation; a sum's or product's operands are in sorted order, so that a+b equals b+a."""
+    """One evaluated operation. The operands of a sum or product are sorted, so that a+b equals b+a."""
 
     operator: str
     left: Fraction
@@ -34,7 +34,7 @@ class Operation:
 
     @classmethod
     def of(cls, left: Fraction, operator: str, right: Fraction) -> Operation:
-        """The operation, its operands sorted where their order means nothing."""
+        """Returns the operation, with its operands sorted if their order has no meaning."""
         if operator in "+*" and right < left:
             left, right = right, left
         return cls(operator, left, right)
@@ -42,7 +42,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Expression:
-    """What an expression says: its value, the numbers it uses, and its operations, innermost first."""
+    """What an expression says: its value, the numbers it uses, and its operations from the innermost outwards."""
 
     value: Fraction
     numbers: tuple[int, ...]
@@ -50,7 +50,7 @@ class Expression:
 
 
 def apply(left: Fraction, operator: str, right: Fraction) -> Fraction:
-    """`left operator right`, exactly. Division by zero: NotAnExpression."""
+    """Computes `left operator right` exactly. Raises NotAnExpression for a division by zero."""
     if operator == "+":
         return left + right
     if operator == "-":
@@ -63,7 +63,7 @@ def apply(left: Fraction, operator: str, right: Fraction) -> Fraction:
 
 
 def parse(text: str) -> Expression:
-    """The expression that `text` writes. Anything else, also an overlong text: NotAnExpression."""
+    """Parses `text` as an expression. Raises NotAnExpression for anything else, and for text that is too long."""
     for spelling, operator in _SPELLINGS.items():
         text = text.replace(spelling, operator)
     return _Parser(_tokens(text)).whole()

@@ -1,25 +1,25 @@
-r"""Mathematical answers: the last `\boxed{}` or `<answer>` of a completion, compared with the gold by math-verify.
+r"""Judges mathematical answers: compares the last `\boxed{}` or `<answer>` with the gold answer by math-verify.
 
-The rule by which an answer is found, and the only one. A completion may state `\boxed{...}` and `<answer>...</answer>`
-any number of times. Of those that are complete (braces balanced, `\{` and `\}` not counted; tag closed) and not empty,
-the one that *starts* last is the answer; so the inner one wins when they are nested. One that is not complete
-states no answer: an earlier complete one stands. `\boxed 5` without braces and `\fbox` are not read; `\\boxed{5}` is.
+The answer is found by this rule alone. A completion may state `\boxed{...}` and `<answer>...</answer>` any number of
+times. Among those that are complete (braces balanced, not counting `\{` and `\}`; tag closed) and not empty, the one
+that *starts* last is the answer, so the inner one wins if they are nested. An incomplete one states no answer, so an
+earlier complete one stands. `\boxed 5` without braces and `\fbox` are not read, but `\\boxed{5}` is.
 
-How an answer is read: as LaTeX from its first to its last character, without the `$` or `\(` around it and the full
-stop behind it. Only in a sentence around delimited mathematics ("The least value is $5$.") the last such piece counts.
+The answer is read as LaTeX from its first to its last character, without the `$` or `\(` around it and the full stop
+behind it. Only in a sentence with delimited mathematics ("The least value is $5$.") the last such piece is read.
 
-The verdict. The answer is the gold character for character, or math-verify (gold first) finds them equal: CORRECT,
-also in a completion that was cut off later. Not equal, or no answer: WRONG if the completion is finished, else
-TRUNCATED. Neither came to light because the comparison hit its deadline, its memory limit, or crashed: ERROR.
-An answer longer than `max_answer_chars` is not a final answer: it counts as not equal, and nobody parses it.
+An answer is CORRECT if it equals the gold answer character for character or math-verify (gold first) finds them equal,
+even if the completion was cut off later. An unequal or missing answer is WRONG if the completion is finished, and
+TRUNCATED otherwise. It is ERROR if the comparison hit its deadline or memory limit, or crashed. An answer longer than
+`max_answer_chars` is not a final answer: it counts as not equal and is not parsed.
 
-What the guard does NOT stop, beside what `pool` says of processes:
-- An answer that restates the problem (`\sum_{i=1}^{100} i` for 5050) is equal to the gold, and so it is CORRECT.
-- math-verify ignores units, the base in `2516_8`, upper and lower case of words, and reads a bare word as a product
-  of letters (`no` equals `on`; in `\text{}` it is a word). Decimals are compared to six places (small ones relative
-  to their size).
-- An answer can be made to run into the deadline on purpose. It then counts as ERROR, not as WRONG, which a
-  training run leaves out of its loss; `failures` counts them, and above 1 % a record is invalid.
+What the guard does NOT stop, beside what `workers` says of processes:
+- An answer that restates the problem (`\sum_{i=1}^{100} i` for 5050) equals the gold answer, so it is CORRECT.
+- math-verify ignores units, the base in `2516_8`, and upper and lower case of words, and it reads a bare word as a
+  product of letters (`no` equals `on`; in `\text{}` it is a word). Decimals are compared to six places (small ones
+  relative to their size).
+- An answer can be made to run into the deadline on purpose. It then counts as ERROR and not as WRONG, and a training
+  run leaves it out of its loss. `failures` counts such answers, and above 1 % a record is invalid.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 
 class MathVerifier(Verifier):
-    """Judges by the rule at the top of this file. Safe to call from several threads; worker processes start lazily.
+    """Judges by the rule at the top of this file. It is thread-safe, and its worker processes start lazily.
 
     timeout_s: seconds of processor time for one comparison. memory_mb: address space of one worker process.
-    workers: how many of them at most (None: one for each core, up to 8).
-    memo_size: how many (gold, answer) pairs are remembered, the latest used ones.
-    max_answer_chars: the longest text that is an answer (or twice the gold, where that is longer).
-    judge: "module:factory" of what compares two answers, for tests and for other graders.
+    workers: largest number of workers (None: one for each core, up to 8).
+    memo_size: how many (gold, answer) pairs are remembered; the latest used ones stay.
+    max_answer_chars: length of the longest text that is an answer (or twice the gold answer, if that is longer).
+    judge: "module:factory" of the function that compares two answers, for tests and for other graders.
     """
 
     name: ClassVar[str] = "math"
@@ -75,13 +75,13 @@ class MathVerifier(Verifier):
         """Comparisons that gave no result, by reason: "deadline", "died", "MemoryError", ..."""
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
-        """The verdict on one completion. Worker processes that cannot start at all: `Failure`."""
+        """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start at all."""
         return self.verify_many([problem], [text], [finished])[0]
 
     def verify_many(
         self, problems: Sequence[Problem], texts: Sequence[str], finished: Sequence[bool] | None = None
     ) -> list[Verdict]:
-        """The verdicts, in order; each pair of gold and answer is compared once. Unequal lengths: ValueError."""
+        """Returns the verdicts in order. Compares each pair of gold and answer once. ValueError for unequal lengths."""
         flags = [True] * len(texts) if finished is None else finished
         rows = list(zip(problems, map(extract_answer, texts), flags, strict=True))
         pairs = {(problem.answer, answer) for problem, answer, _ in rows if answer is not None}
@@ -89,11 +89,11 @@ class MathVerifier(Verifier):
         return [self._verdict(problem.answer, answer, flag, replies) for problem, answer, flag in rows]
 
     def close(self) -> None:
-        """Kills the worker processes. The verifier can be used again: it then starts new ones."""
+        """Kills the worker processes. The verifier can be used again and then starts new ones."""
         self._pool.close()
 
     def _trivial(self, gold: str, answer: str) -> bool | None:
-        """Whether they are equal, where that needs no mathematics; None where it does."""
+        """Tells whether the two are equal if that needs no mathematics, otherwise returns None."""
         if not gold.strip():
             return None
         if answer == gold.strip():
@@ -114,7 +114,7 @@ class MathVerifier(Verifier):
         return Verdict.WRONG if finished else Verdict.TRUNCATED
 
     def _judge(self, pairs: list[_Pair]) -> dict[_Pair, Reply]:
-        """The replies on `pairs`, from memory where they are there."""
+        """Returns the replies on `pairs`, from memory if possible."""
         known = self._recall(pairs)
         new = [pair for pair in pairs if pair not in known and pair[0].strip()]
         fresh = dict(zip(new, self._pool.map(new), strict=True)) if new else {}
@@ -131,7 +131,7 @@ class MathVerifier(Verifier):
         return known
 
     def _remember(self, fresh: dict[_Pair, Reply]) -> None:
-        """Keeps what would come out the same again: deadlines too, or a bomb would cost its seconds in each round."""
+        """Remembers replies that would repeat. This includes deadlines, which would otherwise cost time each round."""
         with self._lock:
             self._memo.update((pair, reply) for pair, reply in fresh.items() if reply.lost != "died")
             while len(self._memo) > self._memo_size:
@@ -146,13 +146,13 @@ class MathVerifier(Verifier):
 
 
 def extract_answer(text: str) -> str | None:
-    r"""The stated answer by the rule at the top of this file, stripped; None where there is none. Linear time."""
+    r"""Returns the stated answer by the rule at the top of this file, stripped, or None. Takes linear time."""
     stated = [*_boxes(text), *_tag(text)]
     return max(stated)[1] if stated else None
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:
-    r"""(start, content) of the complete, non-empty `\boxed{}` that starts last, or nothing."""
+    r"""Returns (start, content) of the complete, non-empty `\boxed{}` that starts last, or nothing."""
     stack: list[tuple[int, int] | None] = []  # a box: where it and its content start; None: any other brace
     best: tuple[int, str] | None = None
     first = text.find("\\boxed")
@@ -173,7 +173,7 @@ def _boxes(text: str) -> list[tuple[int, str]]:
 
 
 def _tag(text: str) -> list[tuple[int, str]]:
-    """(start, content) of the complete, non-empty `<answer>` that starts last, or nothing."""
+    """Returns (start, content) of the complete, non-empty `<answer>` that starts last, or nothing."""
     end = len(text)
     while (close := text.rfind(_CLOSE, 0, end)) >= 0 and (start := text.rfind(_OPEN, 0, close)) >= 0:
         first_close = text.find(_CLOSE, start)

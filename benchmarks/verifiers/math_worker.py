@@ -1,12 +1,12 @@
-"""What runs inside a worker process: math-verify on one (gold, answer) pair, with its silences made audible.
+"""Runs math-verify on one (gold, answer) pair inside a worker process, and reports failures that it hides.
 
-Imported by nobody but the workers of `benchmarks.verifiers.math` (it pulls in sympy). math-verify answers "not equal"
-when it was interrupted, when an allocation failed, and when the stack ran out, because it (and sympy under it)
-swallows those exceptions on the way. Here its timers are off (the parent kills the process at the deadline), and an
-exhausted memory or stack is noticed by watching the exceptions go by: the pair is then judged by nobody.
+Only the workers of `benchmarks.verifiers.math` import this module, because it loads sympy. math-verify and sympy
+swallow some exceptions, so math-verify answers "not equal" when it was interrupted, when an allocation failed, and when
+the stack ran out. Here its timers are off (the parent kills the process at the deadline), and an exhausted memory or
+stack is noticed by watching exceptions as they are raised. Such a pair gets no verdict.
 
-Gold comes first in `math_verify.verify`, which is not symmetric: an answer `x = 5` fits the gold `5`, and not
-every relation fits both ways.
+The gold answer comes first in `math_verify.verify`, which is not symmetric: an answer `x = 5` fits the gold `5`, and
+not every relation fits both ways.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from math_verify import LatexExtractionConfig
 EQUAL, DIFFERENT = "equal", "different"
 
 Readings = tuple[Any, ...]
-"""What an answer can be read as: a sympy object where it parses, and the normalised text. No code is evaluated."""
+"""What an answer can be read as: a sympy object if it parses, and the normalised text. No code is evaluated."""
 
 _ALL_OF_IT = (LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False),)
-"""The whole answer is LaTeX, or nothing is: math-verify's other patterns fish numbers out of prose."""
+"""The whole answer must be LaTeX, because math-verify's other patterns would pick numbers out of prose."""
 
 _IN_PROSE = (LatexExtractionConfig(),)
-"""The last delimited mathematics of a sentence."""
+"""Reads the last delimited mathematics of a sentence."""
 
 _DELIMITED = re.compile(r"(?<!\\)(?:\$\$.+?\$\$|\$.+?(?<!\\)\$|\\\(.+?\\\)|\\\[.+?\\\])", re.DOTALL)
 _DELIMITERS = re.compile(r"(?<!\\)(?:\$|\\[()\[\]])")
@@ -50,7 +50,7 @@ _FULL_STOP = re.compile(r"(?<!\\right)\s*\.+$")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
 _TAME = re.compile(r"(?:\\(?:frac|dfrac|sqrt|pi|text|left|right|circ|,)|[\w\s.,+\-/=(){}\[\]$%]){0,60}")
-"""Answers that cannot exhaust anything: short, and without a power, a factorial or a function. Most are."""
+"""Most answers match this and cannot exhaust anything: they are short and have no power, factorial or function."""
 
 _WARM_UP = (r"\frac{a+1}{2}", "(1,2)", r"\{1,2\}", r"\sqrt{3}+\pi", "x=5")
 
@@ -58,7 +58,7 @@ _SMALL, _RELATIVE, _APART = 1e-3, 1e-4, 1e-2
 
 
 def make_judge() -> Callable[[str, str], str]:
-    """The judge of a worker, warm: the parser's first meeting with each construct costs up to half a second."""
+    """Returns a warmed-up judge, because the parser takes up to half a second when it first meets a construct."""
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     for example in _WARM_UP:
         judge(example, f" {example}")
@@ -66,7 +66,7 @@ def make_judge() -> Callable[[str, str], str]:
 
 
 def judge(gold: str, answer: str) -> str:
-    """EQUAL or DIFFERENT. Raises where the comparison did not come to its end: nothing is known of the pair then."""
+    """Returns EQUAL or DIFFERENT. Raises if the comparison did not finish, because the result is then unknown."""
     expected, given = _parse(gold), _parse(answer)
     if _TAME.fullmatch(gold) and _TAME.fullmatch(answer):
         return EQUAL if _equal(expected, given) else DIFFERENT
@@ -96,7 +96,7 @@ def _equal(expected: Readings, given: Readings) -> bool:
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> Readings:
-    """The readings of an answer. Watching costs as much again as parsing, so only what does not parse is watched."""
+    """Returns the readings of an answer. Watching doubles the cost, so only what fails to parse is watched."""
     readings = _read(text)
     if _TAME.fullmatch(text) or not all(isinstance(reading, str) for reading in readings):
         return readings
@@ -124,13 +124,13 @@ def _read(text: str) -> Readings:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether this is a sentence around delimited mathematics, as in "The least value is $5$"."""
+    """Tells whether this is a sentence around delimited mathematics, as in "The least value is $5$"."""
     around = _DELIMITED.sub(" ", text)
     return around != text and bool(_WORD.search(around))
 
 
 def plain_latex(text: str) -> str | None:
-    """The answer in a spelling that math-verify reads rightly; None where it would misread it as another number."""
+    """Returns the answer in a spelling that math-verify reads correctly, or None if it would read another number."""
     text = _FULL_STOP.sub("", _DELIMITERS.sub(" ", text).strip())
     missing = _open_braces(text)
     if missing is None:
@@ -148,7 +148,7 @@ def plain_latex(text: str) -> str | None:
 
 
 def _open_braces(text: str) -> int | None:
-    """How many braces are not closed (a few golds lack the last one); None where one is closed that never opened."""
+    """Returns how many braces are not closed (some golds lack the last one), or None if one closes too early."""
     depth = 0
     for token in _BRACES.finditer(text):
         depth += {"{": 1, "}": -1}.get(token[0], 0)
@@ -158,7 +158,7 @@ def _open_braces(text: str) -> int | None:
 
 
 def _far_apart(expected: Any, given: Any) -> bool:
-    """Whether both are numbers and differ by more than a rounding: math-verify would try to simplify all the same."""
+    """Tells whether two numbers differ by more than rounding. math-verify would try to simplify them anyway."""
     for side in (expected, given):
         if not (isinstance(side, sympy.Expr) and side.is_number) or side.has(sympy.UnevaluatedExpr):
             return False
@@ -172,7 +172,7 @@ def _far_apart(expected: Any, given: Any) -> bool:
 
 
 def _same_scale(expected: Any, given: Any) -> bool:
-    """False where two small numbers are equal only because math-verify compares six decimals, so 2e-7 and 9e-7."""
+    """Returns False for two small numbers such as 2e-7 and 9e-7, which math-verify finds equal at six decimals."""
     if not (isinstance(expected, sympy.Expr) and isinstance(given, sympy.Expr) and expected.is_number):
         return True
     if expected == given or expected.has(sympy.UnevaluatedExpr):  # the same, or a percentage, which may mean its number
@@ -185,7 +185,7 @@ def _same_scale(expected: Any, given: Any) -> bool:
 
 @contextmanager
 def _watched() -> Iterator[list[BaseException]]:
-    """Lists the MemoryErrors and RecursionErrors that are raised meanwhile, also those that somebody swallows."""
+    """Lists the MemoryErrors and RecursionErrors that are raised meanwhile, including swallowed ones."""
     seen: list[BaseException] = []
 
     def in_frame(frame: FrameType, event: str, argument: Any) -> Any:

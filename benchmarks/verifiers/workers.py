@@ -1,16 +1,16 @@
-"""Killable worker processes: a judge that hangs, crashes or eats memory costs its own item and nothing else.
+"""Killable worker processes: if a judge hangs, crashes or exhausts memory, only its own item is lost.
 
-A worker is a fresh interpreter (never a fork of a parent that holds threads or an accelerator) that imports one
-factory, calls it, and then judges one item after the other over a pipe. At an item's deadline the worker is killed
-and replaced, from outside: nothing inside it (a regular expression, a C loop, a swallowed exception) can hold on.
-The deadline is in seconds of the worker's processor time, which the kernel counts, because on a machine that is
-busy (training, say) a wall clock would fail innocent items; a worker that waits without computing is killed by the
-parent after WAIT_FACTOR times as many seconds. The time that a worker needs to start counts for no item.
+A worker is a fresh interpreter (never a fork of a parent that holds threads or an accelerator). It imports one factory,
+calls it, and then judges one item after the other over a pipe. At an item's deadline the parent kills the worker and
+replaces it, so nothing inside it (a regular expression, a C loop, a swallowed exception) can hold on. The deadline is
+in seconds of the worker's processor time, which the kernel counts, because on a busy machine (during training, for
+example) a wall clock would fail innocent items. The parent kills a worker that waits without computing after
+WAIT_FACTOR times as many seconds. The time that a worker needs to start counts for no item.
 
-What this guard does NOT stop: a worker runs as the same user, with the same files and network, so it is no sandbox
-for code. Judges must parse and never execute what they are given. The memory limit bounds the address space of one
-worker (Linux); disk and the sum over workers are not bounded. A machine so starved that a worker gets less than a
-tenth of a core can cost an innocent item its verdict (it is then lost, never wrong).
+This guard does NOT stop the following. A worker runs as the same user, with the same files and network, so it is not a
+sandbox for code: judges must parse and never execute what they are given. The memory limit bounds the address space of
+one worker (Linux), but not the disk or the sum over workers. On a machine so starved that a worker gets less than a
+tenth of a core, an innocent item can lose its verdict (but does not get a wrong one).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import NoReturn
 from benchmarks.errors import Failure
 
 Judge = Callable[..., str]
-"""What a factory returns: called with an item's strings, it returns one string, or raises."""
+"""What a factory returns: called with the strings of an item, it returns one string or raises."""
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -53,19 +53,19 @@ _IDLE_CHECK_S = 5.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one item: either `value` (what the judge returned) or `lost` (why there is none)."""
+    """The outcome of one item: either `value` (what the judge returned) or `lost` (why there is none)."""
 
     value: str | None = None
     lost: str | None = None
-    """ "deadline", "died" (the worker ended by itself), or the name of the exception that the judge raised."""
+    """Either "deadline", "died" (the worker ended by itself), or the name of the exception that the judge raised."""
 
 
 class WorkerPool:
-    """Runs `factory()(*item)` for many items in killable processes. Lazy: no process starts before the first item.
+    """Runs `factory()(*item)` for many items in killable processes. No process starts before the first item.
 
-    factory: "module:function"; called once in each worker, it imports what the judge needs and returns the judge.
+    factory: "module:function". It is called once in each worker, imports what the judge needs, and returns the judge.
     timeout_s: seconds of processor time for one item. startup_s: seconds for a worker to become ready.
-    memory_bytes: address space of one worker. workers: how many at most (None: one for each core, up to 8).
+    memory_bytes: address space of one worker. workers: largest number (None: one for each core, up to 8).
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class WorkerPool:
         self._finalizer = weakref.finalize(self, _kill_all, self._workers)
 
     def map(self, items: Sequence[Sequence[str]]) -> list[Reply]:
-        """One reply for each item, in order. May be called from any thread. Workers cannot start: `Failure`."""
+        """Returns one reply for each item, in order. Thread-safe. Raises `Failure` if workers cannot start."""
         with self._lock:
             self._workers[:] = [worker for worker in self._workers if worker.owner == os.getpid()]
             batch = _Batch(items)
@@ -99,7 +99,7 @@ class WorkerPool:
             return [reply or Reply(lost="died") for reply in batch.replies]
 
     def close(self) -> None:
-        """Kills all workers. The pool can be used again: it then starts new ones."""
+        """Kills all workers. The pool can be used again and then starts new ones."""
         with self._lock:
             _kill_all(self._workers)
 
@@ -120,7 +120,7 @@ class WorkerPool:
                 batch.todo.popleft()
 
     def _collect(self, batch: _Batch) -> None:
-        """Waits for the next event (a reply, a worker that becomes ready, a death, a deadline) and deals with it."""
+        """Waits for the next event (a reply, a worker that becomes ready, a death, a deadline) and handles it."""
         active = {worker.pipe: worker for worker in self._workers if not worker.ready or worker.index is not None}
         if not active:
             return
@@ -150,7 +150,7 @@ class WorkerPool:
             self._discard(worker)
 
     def _lose(self, worker: _VerifierWorker, batch: _Batch, why: str) -> None:
-        """The worker is gone, or has to go: its item is lost; one that never became ready is a `Failure`."""
+        """Discards a worker and loses its item. Raises `Failure` if the worker never became ready."""
         index, ready = worker.index, worker.ready
         worker.index = None
         self._discard(worker)
@@ -168,7 +168,7 @@ class WorkerPool:
 
 
 class _Batch:
-    """The items of one call: which still wait (`todo`), how many lack a reply (`open`), and the replies."""
+    """The items of one call: those that still wait (`todo`), how many lack a reply (`open`), and the replies."""
 
     def __init__(self, items: Sequence[Sequence[str]]) -> None:
         self.items = items
@@ -182,7 +182,7 @@ class _Batch:
 
 
 class _VerifierWorker:
-    """The parent's view of one process. Starting (not ready), idle (index None), or busy with item `index`."""
+    """The parent's view of one process, which is starting (not ready), idle (index None), or busy with item `index`."""
 
     def __init__(self, arguments: list[str], deadline: float) -> None:
         self.owner = os.getpid()
@@ -204,7 +204,7 @@ class _VerifierWorker:
             )
 
     def give(self, index: int, item: Sequence[str], deadline: float) -> None:
-        """Sends the item. OSError: the process is gone."""
+        """Sends the item. Raises OSError if the process is gone."""
         self.pipe.send_bytes(json.dumps(list(item)).encode())
         self.index, self.deadline = index, deadline
 
@@ -220,12 +220,12 @@ class _VerifierWorker:
 
 
 def _cores() -> int:
-    """The cores that this process may use (a batch system gives it fewer than the machine has)."""
+    """Returns the number of cores that this process may use; a batch system may give it fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _kill_all(workers: list[_VerifierWorker]) -> None:
-    """Ends the workers that this process started (a forked child inherits the list, but not the right)."""
+    """Ends the workers that this process started. A forked child inherits the list, but must not end them."""
     for worker in workers:
         if worker.owner == os.getpid():
             worker.kill()
@@ -236,7 +236,7 @@ def _kill_all(workers: list[_VerifierWorker]) -> None:
 
 
 def worker_main(arguments: list[str]) -> NoReturn:
-    """The life of a worker: [pipe's file descriptor, parent's pid, factory, memory in bytes, seconds for an item]."""
+    """Runs a worker. Arguments: the pipe's descriptor, parent's pid, factory, memory in bytes, seconds per item."""
     descriptor, parent, factory, memory_bytes, timeout_s = arguments
     pipe = Connection(int(descriptor))
     module, _, function = factory.partition(":")
@@ -281,7 +281,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _silence() -> None:
-    """Sends stderr to nowhere once the worker runs: parsers complain there about each malformed answer."""
+    """Discards stderr once the worker runs, because parsers write there about each malformed answer."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     os.close(sink)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import algorithms
-from algorithms.base import Need
+from algorithms.base import NeedsGreedyBaseline, NeedsRefill
 from algorithms.trainer import RLVRTrainer
 from tests.algorithms import toy
 
@@ -100,7 +100,7 @@ def test_a_flipped_sign_is_seen(name: str, policy: Path, tmp_path: Path, monkeyp
 def test_cost_is_what_was_judged(name: str, learned: dict[str, Learned]) -> None:
     """The verifier sees every completion that was generated once, and each has one or two tokens."""
     run, batch = learned[name], PROMPTS * GROUP
-    cost, needs = run.trainer.cost, run.trainer.algorithm.needs
+    cost, algorithm = run.trainer.cost, run.trainer.algorithm
     assert cost.steps == STEPS
     # A step for which no group is left makes no update.
     empty = sum(count == PROMPTS for count in run.logged("refill/short_groups"))
@@ -108,8 +108,8 @@ def test_cost_is_what_was_judged(name: str, learned: dict[str, Learned]) -> None
     assert cost.used("completions") == len(run.judge.texts)
     assert cost.used("completions") == sum(part.completions for part in (cost.sampled, cost.discarded, cost.greedy))
     assert cost.used("completions") <= cost.used("tokens") <= 2 * cost.used("completions")
-    assert cost.greedy.completions == (STEPS * PROMPTS if Need.GREEDY_BASELINE in needs else 0)
-    if Need.REFILL not in needs:
+    assert cost.greedy.completions == (STEPS * PROMPTS if isinstance(algorithm, NeedsGreedyBaseline) else 0)
+    if not isinstance(algorithm, NeedsRefill):
         assert cost.sampled.completions == STEPS * batch
         assert cost.discarded.completions == cost.discarded.tokens == 0
 

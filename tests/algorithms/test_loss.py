@@ -220,7 +220,7 @@ def record(trainer: Any, case: Case, longhand: Longhand, seen: Seen) -> None:
     def compute_and_compare(model: Any, inputs: dict[str, Tensor]) -> Tensor:
         rows = rows_of(inputs)
         seen.rows.append(rows)
-        if case.loss == "token_mean" or case.algorithm == "dapo":
+        if trainer.algorithm.objective.loss == "token_mean":
             # The batch's tokens, shared out evenly between its mini-batches.
             expected = longhand.token_sum(model, rows) / (total_tokens / case.mini_batches)
         else:

@@ -14,6 +14,7 @@ import algorithms
 from algorithms.base import Algorithm, Rollouts, Surrogate
 from algorithms.config import config_fields, describe, surrogate
 from algorithms.settings import Settings
+from benchmarks.errors import UsageError
 
 P, G, T = 3, 4, 6
 B = P * G
@@ -53,6 +54,19 @@ SETTINGS = Settings.model_validate(
 )
 
 SEEDS = range(5)
+
+COMMON = {
+    "clip_range": 0.2, "clip_range_high": None, "kl_coefficient": 0.0, "loss": "token_mean", "mask_truncated": False,
+}  # fmt: skip
+"""The objective of a suite that says nothing about it."""
+CHANGES = {"clip_range": 0.1, "kl_coefficient": 0.01, "loss": "sequence_mean", "mask_truncated": True}
+IN_TRL: dict[str, dict[str, Any]] = {
+    "clip_range": {"epsilon": 0.1, "epsilon_high": 0.1},
+    "kl_coefficient": {"beta": 0.01},
+    "loss": {"loss_type": "grpo"},
+    "mask_truncated": {"mask_truncated_completions": True},
+}
+"""What each of `CHANGES` is in GRPOConfig."""
 
 
 def batch(seed: int, **changes: Any) -> Rollouts:
@@ -177,28 +191,32 @@ class TestConfiguration:
         assert set(grpo_config(algorithm)) >= OBJECTIVE | ROLLOUTS | UPDATES
 
     def test_common_objective(self, algorithm: Algorithm) -> None:
+        """PPO's clip at 0.2 either way, the mean over tokens and no KL term, but for what the algorithm pins."""
+        assert algorithm.objective == Surrogate(**{**COMMON, **algorithm.pins()})
         objective = algorithm.trl_config()
-        assert objective["beta"] == 0.0
-        assert objective["epsilon"] == 0.2
-        assert objective["epsilon_high"] == (0.28 if algorithm.name == "dapo" else 0.2)
-        assert objective["loss_type"] == "dapo"  # TRL's name for a mean over the tokens of the whole batch
-        assert objective["importance_sampling_level"] == "token"
+        if not algorithm.pins():
+            assert objective["loss_type"] == "dapo"  # TRL's name for a mean over the tokens of the whole batch
+            assert objective["epsilon"] == objective["epsilon_high"] == 0.2 and objective["beta"] == 0.0
+            assert objective["importance_sampling_level"] == "token"
         assert objective["delta"] is None and objective["off_policy_mask_threshold"] is None
         assert objective["entropy_coef"] == 0.0 and objective["top_entropy_quantile"] == 1.0
         assert not objective["mask_truncated_completions"]
 
-    def test_a_suite_can_change_the_common_objective(self, algorithm: Algorithm) -> None:
-        changed = Settings.model_validate(
-            {**SETTINGS.model_dump(), "clip_range": 0.1, "kl_coefficient": 0.01, "loss": "sequence_mean",
-             "mask_truncated": True}
-        )  # fmt: skip
-        config = grpo_config(algorithms.get(algorithm.name, surrogate=surrogate(changed)), changed)
-        found = {key: config[key] for key in ("epsilon", "epsilon_high", "beta", "loss_type")}
-        if algorithm.name == "dapo":  # its own definition, whatever the suite says
-            assert found == {"epsilon": 0.2, "epsilon_high": 0.28, "beta": 0.0, "loss_type": "dapo"}
-        else:
-            assert found == {"epsilon": 0.1, "epsilon_high": 0.1, "beta": 0.01, "loss_type": "grpo"}
-        assert config["mask_truncated_completions"] is True
+    @pytest.mark.parametrize("name", CHANGES)
+    def test_a_suite_changes_what_is_not_pinned(self, algorithm: Algorithm, name: str) -> None:
+        """A setting that the algorithm pins to something else is refused in one line, before a model is loaded."""
+        changed = SETTINGS.model_copy(update={name: CHANGES[name]})
+        asked = algorithms.get(algorithm.name, surrogate=surrogate(changed))
+        if algorithm.pins().get(name, CHANGES[name]) != CHANGES[name]:
+            with pytest.raises(UsageError, match=rf"training\.{name} is .*, but {algorithm.name} pins it to"):
+                grpo_config(asked, changed)
+            return
+        config = grpo_config(asked, changed)
+        assert {key: config[key] for key in IN_TRL[name]} == IN_TRL[name]
+
+    def test_a_suite_that_agrees_with_a_pin_is_accepted(self, algorithm: Algorithm) -> None:
+        agreed = {name: value for name, value in algorithm.pins().items() if name in Settings.model_fields}
+        assert grpo_config(algorithm, SETTINGS.model_copy(update=agreed)) == grpo_config(algorithm)
 
     def test_sampling_is_the_suites(self, algorithm: Algorithm) -> None:
         config = grpo_config(algorithm)

@@ -197,5 +197,5 @@ def test_workers_share_the_accelerators(monkeypatch):
     visible = [place["CUDA_VISIBLE_DEVICES"] for place in pool._places(spec, None)]
     assert visible == ["2,3", "5,7"]
     assert len(pool._places(EngineSpec("vllm", "m"), None)) == 4
-    with pytest.raises(UsageError, match="asks for 8 accelerators a worker: there are 4"):
+    with pytest.raises(UsageError, match="needs 8 accelerators per worker, but there are 4"):
         pool._places(EngineSpec("vllm", "m", settings={"tensor_parallel_size": 8}), None)

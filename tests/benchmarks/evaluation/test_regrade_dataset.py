@@ -136,7 +136,7 @@ def test_what_cannot_be_regraded(own, tmp_path):
     with pool(p=0.9) as engines, pytest.raises(UsageError, match="completions are of another model"):
         regrade_(own, PROBLEMS, Kinder(), pool=engines)
     (own / "completions.parquet").unlink()
-    with pytest.raises(Failure, match="not finished: go on with it first"):
+    with pytest.raises(Failure, match="not finished: finish it first"):
         regrade_(own, PROBLEMS, Kinder())
     with pytest.raises(Failure, match=r"cannot read .*plan.json"):
         regrade_(tmp_path, PROBLEMS, Kinder())

@@ -135,12 +135,12 @@ def test_a_damaged_shard_is_moved_aside_and_sampled_again(finished, tmp_path, mo
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"seed": 6}, "with seed = 5, asked is 6: choose another folder"),
-        ({"design": FixedDesign(32)}, r"design.rounds = \[8, 16, 32\], asked is \[32\] \(and 1 more differ\)"),
-        ({"sampling": SAMPLING.model_copy(update={"top_k": 5})}, "sampling.top_k = 0, asked is 5"),
-        ({"prompt_template": "boxed"}, "prompt_template = 'raw', asked is 'boxed'"),
+        ({"seed": 6}, "with seed = 5, but you asked for 6: choose another folder"),
+        ({"design": FixedDesign(32)}, r"design.rounds = \[8, 16, 32\], but you asked for \[32\] \(and 1 more differ\)"),
+        ({"sampling": SAMPLING.model_copy(update={"top_k": 5})}, "sampling.top_k = 0, but you asked for 5"),
+        ({"prompt_template": "boxed"}, "prompt_template = 'raw', but you asked for 'boxed'"),
         ({"problems": PROBLEMS[::-1]}, "with problems = '"),
-        ({"task_version": 2}, "task_version = 1, asked is 2"),
+        ({"task_version": 2}, "task_version = 1, but you asked for 2"),
     ],
 )
 def test_another_question_is_refused(own, changes, message):
@@ -160,7 +160,9 @@ def test_a_new_verifier_is_told_of_the_regrade(own):
     class Newer(type(VERIFIER)):
         VERSION = VERIFIER.VERSION + 1
 
-    with pytest.raises(Failure, match=r"verifier_version = 1, asked is 2: .* or re-grade it with --regrade\.$"):
+    with pytest.raises(
+        Failure, match=r"verifier_version = 1, but you asked for 2: .* or re-grade it with --regrade\.$"
+    ):
         run(own, verifier=Newer())
 
 

@@ -168,8 +168,8 @@ def test_lm_eval_filters_and_metrics(tmp_path):
     assert found(read("lm-eval", path, filter="flex", metric="exact_match")) == {"0": (1, 0), "1": (1, 1)}
     assert found(read("lm-eval", path, filter="flex", metric="acc")) == {"0": (1, 1), "1": (1, 1)}
     for choices, words in [
-        ({"metric": "acc"}, r"several filters \(strict, flex\): choose one, --filter"),
-        ({"filter": "strict"}, r"2 metrics \(exact_match, acc\): choose one, --metric"),
+        ({"metric": "acc"}, r"several filters \(strict, flex\): choose one with --filter"),
+        ({"filter": "strict"}, r"2 metrics \(exact_match, acc\): choose one with --metric"),
         ({"filter": "strct"}, "unknown filter of .* Did you mean 'strict'"),
         ({"filter": "flex", "metric": "exact"}, "unknown metric 'exact'. Did you mean 'exact_match'"),
     ]:

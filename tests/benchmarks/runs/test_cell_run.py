@@ -161,10 +161,10 @@ def test_the_same_seed_gives_the_same_and_another_does_not(done, tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"training.learning_rate": 2e-3}, "suite.training.learning_rate = 0.001, asked is 0.002"),
-        ({"training.budget": {"tokens": 9}}, "suite.training.budget.steps = 2, asked is None (and 1 more)"),
-        ({"evaluation.k": 4}, "suite.evaluation.k = 8, asked is 4"),
-        (SCRIPTED, "engine = 'transformers', asked is 'scripted'"),
+        ({"training.learning_rate": 2e-3}, "suite.training.learning_rate = 0.001, but you asked for 0.002"),
+        ({"training.budget": {"tokens": 9}}, "suite.training.budget.steps = 2, but you asked for None (and 1 more)"),
+        ({"evaluation.k": 4}, "suite.evaluation.k = 8, but you asked for 4"),
+        (SCRIPTED, "engine = 'transformers', but you asked for 'scripted'"),
     ],
 )
 def test_a_changed_suite_is_refused_in_the_same_folder(copied, changes, words):

@@ -122,8 +122,8 @@ def test_a_base_of_ours(cli, tmp_path):
     [
         (["--suite-name", "../s"], "--suite-name '../s'"),
         (["--dataset", "a b"], "--dataset 'a b'"),
-        (["--model", "//"], "--source and --model must say something"),
-        (["--source", " "], "--source and --model must say something"),
+        (["--model", "//"], "--source and --model must name something"),
+        (["--source", " "], "--source and --model must name something"),
         (["--as-base", "--base", "b.jsonl"], "--as-base"),
         (["--k", "5"], "k=5 is above n=4"),
         (["--metric", "acc"], "--metric is not for format"),

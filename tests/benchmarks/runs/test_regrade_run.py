@@ -85,7 +85,7 @@ def test_the_base_and_then_what_is_measured_from_it(cli, runs, verifier, tmp_pat
 
     code, said = cli("evaluate", runs / "base", "--regrade", "--quiet")
     assert code == 0 and f"test: {old_base.evaluations['test'].verdicts.wrong} verdicts changed" in said
-    assert "gaps of these runs are from the old verdicts" in said and f"    {runs / 'model-x'}\n" in said
+    assert "gaps of these runs come from the old verdicts" in said and f"    {runs / 'model-x'}\n" in said
     base = record(runs / "base")
     assert base.evaluations["test"].verdicts.model_dump() == {"correct": 8, "wrong": 0, "truncated": 0, "error": 0}
     assert base.evaluations["test"].versions.verifier == version and base.gap is None
@@ -122,7 +122,7 @@ def test_more_samples_where_the_verdicts_ask_for_them(cli, runs, verifier):
 
     before = snapshot(runs / "model-x")
     code, said = cli("evaluate", runs / "model-x", "--regrade", "--quiet")
-    assert code == 1 and "more samples of" in said and "name the --model" in said
+    assert code == 1 and "more samples of" in said and "choose a --model" in said
     assert snapshot(runs / "model-x") == before
     assert cli("evaluate", runs / "model-x", "--regrade", "--quiet", "--model", MODEL)[0] == 0
     assert record(runs / "model-x").evaluations["test"].verdicts.wrong == 32

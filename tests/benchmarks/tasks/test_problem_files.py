@@ -277,7 +277,7 @@ def test_what_is_missing_is_named_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected math500.jsonl .*data_dir=.*found: aime24.jsonl") as caught:
         tasks.get("math500", data_dir=str(tmp_path)).load("test")
     assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         tasks.get("math500", data_dir=str(tmp_path / "none")).load("test")
     with pytest.raises(UsageError, match=r"unknown split.*Known: test"):
         tasks.get("math500", data_dir=str(tmp_path)).load("train")
