@@ -1,4 +1,4 @@
-"""The commands that measure a model: `evaluate`, `unsolved` for the problems that it lost, `gap` for any counts."""
+"""The commands that measure a model: `evaluate`, `unsolved` for problems it lost, and `gap` for existing counts."""
 
 from __future__ import annotations
 
@@ -83,18 +83,19 @@ def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int 
 
 
 def unsolved(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run of a trained model, OUT/SUITE/CELL.")],
-    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="One or more; default: all.")] = None,
-    up_to: Annotated[int, typer.Option("--up-to", min=1, help="Samples a problem, the run's own among them.")] = 4096,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run of a trained model, OUT/SUITE/CELL.")],
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Dataset; repeatable; default: all.")] = None,
+    up_to: Annotated[int, typer.Option("--up-to", min=1, help="Most samples per problem, with the run's own.")] = 4096,
     verdict: VerdictOption = "answer",
-    model: Annotated[str | None, typer.Option("--model", help="Where to sample from; default: the run's own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Model to sample from; default: the run's own.")] = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Draw more samples for the problems that the base solved and this model did not: which are really gone?
+    """Draw more samples for the problems that the base solved and this model did not, to see which are really lost.
 
-    Stops a problem at its first correct sample. Everything is stored under RUN/unsolved and never mixed into the run's
-    own counts. Interrupt it at any moment, or ask for a larger --up-to later: what was drawn is kept.
+    A problem stops after the round with its first correct sample. All samples are stored under RUN/unsolved and are
+    never mixed into the run's own counts. You can interrupt the command and repeat it, or repeat it with a larger
+    --up-to: it keeps what it has drawn.
     """
     from benchmarks.progress import Progress
     from benchmarks.runs.regrade_run import RunFolder
@@ -130,7 +131,7 @@ def gap(
 ) -> None:
     """The sampling efficiency gap of two counts files, wherever they came from.
 
-    `--verdict sound` needs files that count sound answers, under a design that did not stop on answers alone.
+    `--verdict sound` needs files that count sound answers and whose sampling did not stop on answers alone.
     """
     from benchmarks.statistics.counts import Counts, read_counts
     from benchmarks.statistics.gap import sampling_efficiency_gap

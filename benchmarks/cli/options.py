@@ -26,15 +26,13 @@ ChangesOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number of training processes (torchrun).")]
-
-
 VerdictOption = Annotated[
-    str, typer.Option("--verdict", help="What is correct: answer, or the answer under a sound chain (sound).")
+    str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]
 
 
 def read_verdict(name: str) -> JudgedBy:
-    """UsageError for one that does not exist."""
+    """Returns the verdict of that name. Raises UsageError if there is none."""
     from benchmarks.statistics.designs import VERDICTS
 
     for known in VERDICTS:

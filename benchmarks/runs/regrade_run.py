@@ -112,14 +112,17 @@ class RunFolder:
         if done.result is not None:
             return done
         question, engine = read_question(folder), self.suite.engine
-        lacking = f"the new verdicts ask for more samples of {len(done.lacking)} problems of '{name}'"
+        lacking = f"the new verdicts need more samples of {len(done.lacking)} problems of '{name}'"
         path, revision = self.model(model, lacking)
         spec = EngineSpec(question.engine, path, revision, dict(engine.settings))
         with EnginePool(spec, place.workers or engine.workers, question.rows_per_batch) as pool:
             return regrade(folder, problems, self._verifier(name), pool=pool, progress=place.progress)
 
     def model(self, asked: str | None, why: str) -> tuple[str, str | None]:
-        """What the run sampled from, or what is asked for instead, and the hub's revision. Not known: Failure."""
+        """Returns what the run sampled from, or `asked`, with the hub's revision. Raises Failure if it is unknown.
+
+        `why` says in the error what the model was needed for.
+        """
         if asked is not None:
             return asked, None
         if self.record.cell.algorithm == BASE:
@@ -131,7 +134,7 @@ class RunFolder:
         path, at, revision = str(self.record.settings.get("model")).rpartition("@")
         if at:  # of the hub: a folder is known by its hash alone
             return path, revision
-        raise Failure(f"{why}: name the --model.")
+        raise Failure(f"{why}: choose a --model.")
 
     def _record(self, results: dict[str, DatasetResult], base: Record | None) -> Record:
         old, today = self.record, provenance(now(), now())
