@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.errors import UsageError, unknown
-from benchmarks.outside.load import describe, load_file, load_module
+from benchmarks.outside.load import load_file, load_module
 from benchmarks.outside.source import Source
 from benchmarks.registry import lookup
 
@@ -36,6 +36,8 @@ class Kind:
     """The group of entry points in which installed packages offer theirs."""
     reserved: tuple[str, ...] = ()
     """Names that mean something else where this kind is named."""
+    needs: tuple[str, ...] = ()
+    """What a class must say of itself, beside its name."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def find(kind: Kind, reference: str, folder: Path | None = None) -> Found:
         return _offered(kind, offered[0])
     if (match := _FILE.fullmatch(reference)) is not None:
         return _from_file(kind, _path(match["path"], folder or Path.cwd()), match["attribute"])
+    if (built_in := next((name for name, value in kind.table.items() if value == reference), None)) is not None:
+        return find(kind, built_in)
     if _MODULE.fullmatch(reference):
         return _from_module(kind, reference)
     raise _unknown(kind, reference)
@@ -141,16 +145,15 @@ def _from_module(kind: Kind, reference: str, origin: str = "") -> Found:
     made_by = getattr(module, attribute, None)
     if not _fits(kind, made_by):
         raise unknown(f"{kind.name} of module {name}", attribute, _own_classes(kind, module))
-    for built_in, value in kind.table.items():
-        if made_by is lookup(kind.table, built_in, kind.name) and value.endswith(f":{attribute}"):
-            return find(kind, built_in)
     folder = Path(module.__file__ or "").resolve().parent
     return _checked(kind, made_by, reference, origin or f"module {name}", source, folder)
 
 
 def _offered(kind: Kind, offer: Offer) -> Found:
     if not _MODULE.fullmatch(offer.value):
-        raise UsageError(f"{offer.package} offers {kind.name} '{offer.name}' as '{offer.value}': expected module:Class.")
+        raise UsageError(
+            f"{offer.package} offers {kind.name} '{offer.name}' as '{offer.value}': expected module:Class."
+        )
     found = _from_module(kind, offer.value, f"package {offer.package}")
     if found.name != offer.name:
         raise UsageError(
@@ -186,7 +189,7 @@ def _checked(kind: Kind, made_by: Any, reference: str, origin: str, source: Sour
     if name in kind.table or name in kind.reserved:
         what = f"is the name of a built-in {kind.name}" if name in kind.table else "has a meaning of its own"
         raise UsageError(f"{made_by.__name__} of {origin} has the name '{name}', which {what}: choose another name.")
+    for needed in kind.needs:
+        if not hasattr(made_by, needed) and needed not in getattr(made_by, "__dataclass_fields__", ()):
+            raise UsageError(f"{made_by.__name__} of {origin} has no {needed}, which every {kind.name} says of itself.")
     return Found(name, made_by, reference, origin, source, folder)
-
-
-__all__ = ["Found", "Kind", "Offer", "describe", "find", "is_file", "offers"]

@@ -108,7 +108,9 @@ def _stands_in(name: str, root: Path) -> bool:
     if name in PROJECT or name in sys.stdlib_module_names or not _is_module(name, root):
         return False
     if _roots.get(name, root) != root:
-        raise UsageError(f"'{name}' stands in {root} and in {_roots[name]}: one command cannot import both, rename one.")
+        raise UsageError(
+            f"'{name}' stands in {root} and in {_roots[name]}: one command cannot import both, rename one."
+        )
     return _in(PathFinder.find_spec(name, [*sys.path, str(root)]), root)
 
 

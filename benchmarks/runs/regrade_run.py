@@ -97,7 +97,7 @@ class RunFolder:
         """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""
         for name in names:
             found, folder = base.evaluations[name], self.folder.parent / BASE
-            check_versions(base, folder, name, found.versions.task, self._verifier(name).VERSION)
+            check_versions(base, folder, name, found.versions.task, self._verifier(name).version)
             read_evaluated(found, folder)
 
     def _grade(self, name: str, place: Place, model: str | None) -> Regrade:
