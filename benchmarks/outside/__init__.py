@@ -12,6 +12,7 @@ record can hold the text of what ran.
 from __future__ import annotations
 
 from benchmarks.outside.find import Found, Kind, Offer, find, is_file, offers
+from benchmarks.outside.load import one_line
 from benchmarks.outside.source import Source, read_source
 
-__all__ = ["Found", "Kind", "Offer", "Source", "find", "is_file", "offers", "read_source"]
+__all__ = ["Found", "Kind", "Offer", "Source", "find", "is_file", "offers", "one_line", "read_source"]

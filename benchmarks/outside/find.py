@@ -105,6 +105,8 @@ def find(kind: Kind, reference: str, folder: Path | None = None) -> Found:
 
 
 def _unknown(kind: Kind, reference: str) -> UsageError:
+    if "/" in reference:
+        return UsageError(f"there is no {kind.name} '{reference}': the name of a file ends in .py.")
     error = unknown(kind.name, reference, [*kind.table, *(offer.name for offer in offers(kind))])
     if Path(f"{reference}.py").is_file():
         return UsageError(f"unknown {kind.name} '{reference}'. Did you mean the file '{reference}.py'?")

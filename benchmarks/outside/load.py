@@ -47,7 +47,7 @@ def load_module(name: str) -> tuple[ModuleType, Source]:
     except Exception as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(f"there is no module '{error.name}' to import '{name}' from.") from error
-        raise UsageError(f"module {name} raises on import: {describe(error)}.") from error
+        raise UsageError(f"module {name} raises on import: {one_line(error)}.") from error
     file = Path(module.__file__ or "")
     if file.suffix != ".py":
         raise UsageError(f"module {name} has no source in Python, so no record could say what it does.")
@@ -58,7 +58,7 @@ def load_module(name: str) -> tuple[ModuleType, Source]:
     return module, read_source(file, root, lambda own: own == top or (alone and _stands_in(own, root)))
 
 
-def describe(error: BaseException, path: Path | None = None) -> str:
+def one_line(error: BaseException, path: Path | None = None) -> str:
     """Returns an exception in one line, with the last line of `path` (by default, of any file) that it passed."""
     frames = traceback.extract_tb(error.__traceback__)
     passed = [frame for frame in frames if path is None or frame.filename == str(path)]
@@ -91,7 +91,7 @@ def _run(name: str, path: Path, source: Source) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything
         del sys.modules[name]
-        raise UsageError(f"{path} raises on import: {describe(error, path)}.") from error
+        raise UsageError(f"{path} raises on import: {one_line(error, path)}.") from error
     finally:
         sys.dont_write_bytecode = no_cache
     if read(path) != source.files[path.name]:
