@@ -10,6 +10,7 @@ contract (`algorithms/base.py`) is never found at fault by chance, except that s
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -84,7 +85,7 @@ def per_token(advantages: Tensor) -> Tensor:
 def is_float_of_the_right_shape(algorithm: Algorithm) -> Findings:
     """Advantages are float32, one per row or one per token."""
     for rollouts in batches():
-        advantages = algorithm.advantages(rollouts)
+        advantages: object = algorithm.advantages(rollouts)
         if not isinstance(advantages, Tensor):
             yield f"advantages returns a {type(advantages).__name__}, expected a Tensor"
         elif tuple(advantages.shape) not in ((B,), (B, T)):
@@ -220,7 +221,7 @@ def keeps_to_its_capabilities(algorithm: Algorithm) -> Findings:
             yield f"has_signal must be bool and (P,) = ({P},); it is {signal_P.dtype} and {tuple(signal_P.shape)}"
 
 
-# ------------------------------------------------------------------------------------------------ what it says of itself
+# ------------------------------------------------------------------------------------------------ its settings
 
 
 def says_what_it_is(algorithm: Algorithm) -> Findings:
@@ -230,7 +231,7 @@ def says_what_it_is(algorithm: Algorithm) -> Findings:
         yield f"class {kind.__name__} has no docstring: say in a line what it does"
     paper = getattr(algorithm, "paper", None)
     if not isinstance(paper, str) or not paper.strip():
-        yield f'class {kind.__name__} has no paper: expected paper: ClassVar[str] = "arXiv 2503.20783", or "unpublished"'
+        yield f'class {kind.__name__} has no paper: write paper: ClassVar[str] = "arXiv 2503.20783", or "unpublished"'
 
 
 def is_a_frozen_value(algorithm: Algorithm) -> Findings:
@@ -248,7 +249,7 @@ def declares_its_settings(algorithm: Algorithm) -> Findings:
     """Whatever can be set is a field with a type, which pydantic validates, and with a valid default."""
     kind = type(algorithm)
     declared = {field.name for field in fields(algorithm)}
-    annotations = {name for base in kind.__mro__ for name in base.__dict__.get("__annotations__", {})}
+    annotations = {name for base in kind.__mro__ for name in inspect.get_annotations(base)}
     for base in kind.__mro__[:-1]:
         for name, value in vars(base).items():
             plain = not name.startswith("_") and not callable(value) and not isinstance(value, property | classmethod)
