@@ -5,7 +5,8 @@ averaged over them, and its standard error comes from its spread over them. An a
 is more than `Z` standard errors above zero.
 
     An algorithm that changes nothing passes in 1 of 1,000 checks.
-    One whose true gain is D standard errors is reported wrongly with probability Phi(Z - D): below 1e-4 from D = 6.9 on.
+    One whose true gain is D standard errors is reported wrongly with probability Phi(Z - D), which is below 1e-4 from
+    D = 6.9 on.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ class Learning:
 
     def __str__(self) -> str:
         """Returns the numbers in a sentence's part, in %."""
-        gain = 100 * (self.after - self.before)
+        gain, error = 100 * (self.after - self.before), 100 * self.standard_error
         return (
-            f"accuracy {100 * self.before:.1f} % before and {100 * self.after:.1f} % after {COMPLETIONS:,} completions "
-            f"({gain:+.1f} points, standard error {100 * self.standard_error:.1f}, needed {100 * Z * self.standard_error:.1f})"
+            f"accuracy {100 * self.before:.1f} % before and {100 * self.after:.1f} % after a short training "
+            f"({gain:+.1f} points with a standard error of {error:.1f}; more than {Z * error:.1f} are needed)"
         )
 
 
