@@ -60,7 +60,7 @@ def check_algorithm(
     from benchmarks.runs.learning_check import check_learning
 
     found = algorithms.find(reference)
-    print(f"{found.name}: {found.made_by.__name__} of {found.origin}")
+    print(f"{found.name}: {found.made_by.__name__}, {found.origin}")
     _report(found.name, [f"{one.sentence} [{one.check}]" for one in findings(algorithms.make(found))])
     print(f"contract: {len(CHECKS)} checks, nothing is wrong")
     if not learning:
@@ -84,7 +84,7 @@ def check_task(
     found, chosen = tasks.find(reference), _settings(settings or [])
     task = tasks.get(reference, **chosen)
     verifier = verifiers.get(task.verifier, found.folder)
-    print(f"{found.name}: {found.made_by.__name__} of {found.origin}, judged by '{verifier.name}'")
+    print(f"{found.name}: {found.made_by.__name__}, {found.origin}, judged by '{verifier.name}'")
     try:
         _report(found.name, task_findings(lambda: tasks.get(reference, **chosen), verifier))
     finally:
@@ -104,7 +104,7 @@ def check_verifier(
     verifier = verifiers.get(reference)
     made = tasks.get(task) if task else None
     problems = made.load(made.splits[0])[:3] if made else [PROBLEM]
-    print(f"{found.name}: {found.made_by.__name__} of {found.origin}")
+    print(f"{found.name}: {found.made_by.__name__}, {found.origin}")
     try:
         _report(found.name, verifier_findings(verifier, problems))
     finally:

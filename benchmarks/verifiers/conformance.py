@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks.errors import Failure, UsageError
 from benchmarks.outside import one_line
 from benchmarks.tasks.base import Problem, Task
 from benchmarks.verifiers.base import Verdict, Verifier
@@ -55,6 +56,8 @@ def _collect(check: Callable[[], Findings]) -> list[str]:
     found: list[str] = []
     try:
         found.extend(check())
+    except (UsageError, Failure):
+        raise  # it says itself what is missing
     except Exception as error:  # noqa: BLE001  the class is a user's, and may raise anything
         found.append(f"it raises {one_line(error)}")
     return list(dict.fromkeys(found))
