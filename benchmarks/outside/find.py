@@ -153,9 +153,7 @@ def _from_module(kind: Kind, reference: str, origin: str = "") -> Found:
 
 def _offered(kind: Kind, offer: Offer) -> Found:
     if not _MODULE.fullmatch(offer.value):
-        raise UsageError(
-            f"{offer.package} offers '{offer.name}' as '{offer.value}': expected package.module:Class."
-        )
+        raise UsageError(f"{offer.package} offers '{offer.name}' as '{offer.value}': expected package.module:Class.")
     found = _from_module(kind, offer.value, f"package {offer.package}")
     if found.name != offer.name:
         raise UsageError(

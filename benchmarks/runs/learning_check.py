@@ -18,8 +18,9 @@ from pathlib import Path
 
 from benchmarks.engines.identity import identify
 from benchmarks.engines.pool import open_pool
+from benchmarks.errors import Failure
 from benchmarks.evaluation.stage import evaluate_dataset
-from benchmarks.outside import Found
+from benchmarks.outside import Found, one_line
 from benchmarks.progress import Progress
 from benchmarks.runs.cell_training import CellTraining
 from benchmarks.runs.run_folder import Place
@@ -33,7 +34,7 @@ Z = 3.0902
 """The normal quantile of 0.999."""
 COMPLETIONS = 24 * 256
 """The budget of the training, which discarded and greedy completions use up as well."""
-PROBLEMS, SAMPLES = 192, 16
+PROBLEMS, SAMPLES = 384, 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ def check_learning(found: Found, progress: Progress, suite: Suite | None = None,
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place = Place(folder, workers=1, progress=progress)
-        policy = CellTraining(asked, found, seed, folder / found.name, place).train().policy
+        try:
+            policy = CellTraining(asked, found, seed, folder / found.name, place).train().policy
+        except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, AttributeError) as error:
+            raise Failure(f"{found.name} cannot be trained: {one_line(error)}.") from error
         before = _counts(asked, asked.base_path, folder / "before", place)
         after = _counts(asked, str(policy), folder / "after", place)
     differences_N = after.c_N / after.n_N - before.c_N / before.n_N

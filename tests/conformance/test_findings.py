@@ -234,12 +234,15 @@ class Unknown:
     """A type that pydantic does not know."""
 
 
+THING = Unknown()
+
+
 @breaks("declares_its_settings", "a setting has a type that cannot be validated")
 @dataclass(frozen=True)
 class UnknownType(Sound):
     """A setting of a type that pydantic does not know."""
 
-    thing: Unknown = Unknown()
+    thing: Unknown = THING
 
 
 @breaks("records_its_settings", "setting 'limit' does not survive JSON (inf)")
@@ -285,7 +288,7 @@ class UnknownToTrl(Sound):
 @breaks("is_known_to_trl", "TRL's GRPOConfig refuses the settings")
 class RefusedByTrl(Sound):
     def trl_config(self):
-        return {**super().trl_config(), "scale_rewards": "sometimes"}
+        return {**super().trl_config(), "auto_find_batch_size": True}
 
 
 @breaks("trains_at_common_settings", "it refuses a suite with the common settings: it wants more")
