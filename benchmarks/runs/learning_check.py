@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.engines.identity import identify
 from benchmarks.engines.pool import open_pool
-from benchmarks.errors import Failure
+from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.stage import evaluate_dataset
 from benchmarks.outside import Found, one_line
 from benchmarks.progress import Progress
@@ -76,7 +76,9 @@ def check_learning(found: Found, progress: Progress, suite: Suite | None = None,
         place = Place(folder, workers=1, progress=progress)
         try:
             policy = CellTraining(asked, found, seed, folder / found.name, place).train().policy
-        except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, AttributeError) as error:
+        except (UsageError, Failure):
+            raise
+        except Exception as error:  # a user's algorithm may raise anything
             raise Failure(f"{found.name} cannot be trained: {one_line(error)}.") from error
         before = _counts(asked, asked.base_path, folder / "before", place)
         after = _counts(asked, str(policy), folder / "after", place)

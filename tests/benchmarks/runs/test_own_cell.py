@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -11,12 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+import algorithms
+from algorithms.base import Rollouts
+from algorithms.conformance import findings
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
+from benchmarks.progress import Progress
 from benchmarks.records.schema import read_record
 from benchmarks.runs import grid
 from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.learning_check import Learning, check_learning
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites.schema import load, parse
@@ -206,12 +213,62 @@ def test_a_changed_task_or_verifier_is_never_mixed(tmp_path, name, text):
     write_task(tmp_path)
     base(tmp_path).run()
     write(tmp_path, name, text + "# later\n")
-    before = snapshot(tmp_path)
+    before = snapshot(tmp_path / "runs")
     with pytest.raises(Failure, match=rf"= '{name[:-3]}@\w{{16}}', but you asked for '{name[:-3]}@\w{{16}}'"):
         base(tmp_path).run()
-    assert snapshot(tmp_path) == before
+    assert snapshot(tmp_path / "runs") == before
 
 
 def test_a_task_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match=r"there is no file .*my_task\.py"):
         base(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ documentation
+
+
+def example() -> str:
+    """The algorithm in docs/extend.md."""
+    found = re.search(r"^```python\n(# my_dr_grpo\.py\n.*?)^```", (ROOT / "docs/extend.md").read_text(), re.M | re.S)
+    assert found is not None
+    return found[1]
+
+
+def test_the_example_of_the_documentation_is_sound_and_is_what_it_says(tmp_path):
+    """Rewards [1, 0, 0, 1] have the mean 1/2: the deviations are [1/2, -1/2, -1/2, 1/2], and no std divides them."""
+    made = algorithms.get(str(write(tmp_path, "my_dr_grpo.py", example())))
+    assert findings(made) == []
+    rollouts = Rollouts(torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.ones(4, 2), group_size=4)
+    assert made.advantages(rollouts).tolist() == [0.5, -0.5, -0.5, 0.5]
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_runs(tmp_path):
+    path = write(tmp_path, "my_dr_grpo.py", example())
+    changes = SCRIPTED | {"training.algorithms": {"my_dr_grpo": {"scale": 0.5}}}
+    record = cell(tmp_path / "runs", str(path), changes=changes).run()
+    assert record.settings["algorithm"]["settings"] == {"scale": 0.5}
+    assert read_record(tmp_path / "runs/micro/my_dr_grpo-s0/record.json") == record
+
+
+# ------------------------------------------------------------------------------------------------ learning
+
+
+@pytest.mark.slow
+def test_an_algorithm_that_changes_nothing_does_not_learn(tmp_path):
+    """The check as it is, with a training of two steps. That it sees what learns was measured (learning_check.py)."""
+    path = write(tmp_path, text=ALGORITHM.replace("self.scale * (", "0 * ("))
+    found = check_learning(algorithms.find(str(path)), Progress(quiet=True), parse(data({"training.reward": "answer"})))
+    assert 0 <= found.before <= 1 and found.standard_error > 0 and not found.learns
+
+
+def test_what_counts_as_learning():
+    """Three standard errors are not enough, 3.1 are."""
+    assert not Learning(0.2, 0.23, 0.01).learns and Learning(0.2, 0.231, 0.01).learns
+    assert not Learning(0.2, 0.1, 0.01).learns and not Learning(0.2, 0.2, 0.0).learns
+
+
+def test_an_algorithm_that_cannot_be_trained_is_named(tmp_path):
+    path = write(tmp_path, text=ALGORITHM.replace("return rollouts", "return no_such_thing + rollouts"))
+    with pytest.raises(Failure, match="mine cannot be trained: NameError: name 'no_such_thing' is not defined"):
+        check_learning(algorithms.find(str(path)), Progress(quiet=True), parse(data()))
