@@ -202,7 +202,7 @@ class CellRun:
 
         Of tasks and verifiers that are not built in, it holds the source as well.
         """
-        sources = {name: one.source.to_json() for name, one in self.suite.outside.items() if one.source is not None}
+        sources = self.suite.sources
         return {
             "suite": self.suite.model_dump(mode="json"),
             **({"sources": sources} if sources else {}),

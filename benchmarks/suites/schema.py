@@ -171,6 +171,11 @@ class Suite(Strict):
         return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
 
     @property
+    def sources(self) -> dict[str, Any]:
+        """Hash and text of `outside`, for a record."""
+        return {name: one.source.to_json() for name, one in self.outside.items() if one.source is not None}
+
+    @property
     def hash(self) -> str:
         """16 hex digits over what is asked, and the engine's number format."""
         return content_hash(self.asked | ({"dtype": self.engine.dtype} if self.engine.dtype else {}))
