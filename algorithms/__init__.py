@@ -30,7 +30,8 @@ ALGORITHMS = {
 
 
 KIND = Kind(
-    "algorithm", ALGORITHMS, "algorithms.base:Algorithm", "rlvr_gap.algorithms", reserved=("base", "external")
+    "algorithm", ALGORITHMS, "algorithms.base:Algorithm", "rlvr_gap.algorithms", reserved=("base", "external"),
+    also=("base",),
 )  # fmt: skip
 
 

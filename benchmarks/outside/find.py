@@ -36,6 +36,8 @@ class Kind:
     """The group of entry points in which installed packages offer theirs."""
     reserved: tuple[str, ...] = ()
     """Names that mean something else where this kind is named."""
+    also: tuple[str, ...] = ()
+    """Those of them that a command accepts in place of a name of this kind."""
     needs: tuple[str, ...] = ()
     """What a class must say of itself, beside its name."""
 
@@ -107,7 +109,7 @@ def find(kind: Kind, reference: str, folder: Path | None = None) -> Found:
 def _unknown(kind: Kind, reference: str) -> UsageError:
     if "/" in reference:
         return UsageError(f"there is no {kind.name} '{reference}': the name of a file ends in .py.")
-    error = unknown(kind.name, reference, [*kind.table, *(offer.name for offer in offers(kind))])
+    error = unknown(kind.name, reference, [*kind.table, *kind.also, *(offer.name for offer in offers(kind))])
     if Path(f"{reference}.py").is_file():
         return UsageError(f"unknown {kind.name} '{reference}'. Did you mean the file '{reference}.py'?")
     return UsageError(f"{error} One of your own is named by its file, my_{kind.name}.py, or as package.module:Class.")

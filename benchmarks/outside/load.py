@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +45,7 @@ def load_module(name: str) -> tuple[ModuleType, Source]:
     _append_to_path(Path.cwd())
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise UsageError(f"there is no module '{error.name}' to import '{name}' from.") from error
         raise UsageError(f"module {name} raises on import: {one_line(error)}.") from error
@@ -74,6 +75,18 @@ class _Loader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
+class _Finder:
+    """Imports the modules that stand beside a loaded file with `_Loader` as well."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
+        root = _roots.get(name.partition(".")[0])
+        spec = None if root is None else PathFinder.find_spec(name, path or [*sys.path, str(root)])
+        if spec is not None and spec.origin is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(name, spec.origin)
+        return spec
+
+
 def _run(name: str, path: Path, source: Source) -> ModuleType:
     """Runs the file as the module `name`. Modules of its own that an earlier text imported are imported again."""
     _append_to_path(path.parent)
@@ -81,19 +94,20 @@ def _run(name: str, path: Path, source: Source) -> ModuleType:
     for loaded in [key for key in sys.modules if key.partition(".")[0] in own]:
         del sys.modules[loaded]
     _roots.update(dict.fromkeys(own, path.parent))
+    if _Finder not in sys.meta_path:
+        sys.meta_path.insert(0, _Finder)
     spec = importlib.util.spec_from_loader(name, _Loader(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look up their module there
-    no_cache, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     importlib.invalidate_caches()
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
         del sys.modules[name]
-        raise UsageError(f"{path} raises on import: {one_line(error, path)}.") from error
-    finally:
-        sys.dont_write_bytecode = no_cache
+        hint = " (beside a file that is named by its path, import y, not from . import y)"
+        relative = hint if "relative import" in str(error) else ""
+        raise UsageError(f"{path} raises on import: {one_line(error, path)}{relative}.") from error
     if read(path) != source.files[path.name]:
         raise UsageError(f"{path} changed while it was read: run the command again.")
     return module

@@ -119,6 +119,7 @@ class CellRun:
             sound_gap=None if base is None else self._gaps(base, results, "sound"),
             spec_hash=spec_hash,
         )  # fmt: skip
+        refuse_another_spec(self.folder, self._question(base_model))  # a task may have been edited while this ran
         write_record(self.folder / RECORD, record)
         return record
 
@@ -141,12 +142,7 @@ class CellRun:
 
         What must fail is refused before, because a folder with a wrong spec would stand in the way of the right one.
         """
-        engine = engine_of(self.suite, self.place)
-        question = {
-            "suite": self.suite.asked,
-            "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
-            "engine": " ".join(filter(None, [engine.name, engine.dtype])), **self._source(),
-        }  # fmt: skip
+        question = self._question(base_model)
         if (self.folder / SPEC).exists():
             refuse_another_spec(self.folder, question)
             if read_found_at(self.folder) == self._found_at():
@@ -155,6 +151,15 @@ class CellRun:
             self._check()
         write_spec(self.folder, question, self._found_at())
         return content_hash(question)
+
+    def _question(self, base_model: ModelRef) -> dict[str, Any]:
+        """Returns what the folder is claimed for."""
+        engine = engine_of(self.suite, self.place)
+        return {
+            "suite": self.suite.asked,
+            "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
+            "engine": " ".join(filter(None, [engine.name, engine.dtype])), **self._source(),
+        }  # fmt: skip
 
     def _source(self) -> dict[str, Any]:
         """Returns the hash of each file of an algorithm that is not built in: another text is another algorithm."""

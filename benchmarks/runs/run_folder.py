@@ -56,6 +56,11 @@ def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
     different = _differences(read_spec(folder), asked)
     if different:
         name, old, new = different[0]
+        if (source := name.partition("source.")[2]) and not name.partition("source.")[0]:
+            raise Failure(
+                f"{folder} holds a run of another text of {source} ({old} there, {new} now): "
+                "choose another OUT, remove the folder, or give the class another name."
+            )
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise Failure(
             f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: "

@@ -11,8 +11,10 @@ import pytest
 import algorithms
 from algorithms.base import Algorithm, Surrogate
 from algorithms.config import config_fields, describe, surrogate
-from algorithms.conformance import CHECKS, T, run
-from algorithms.conformance import COMMON as SETTINGS
+from algorithms.conformance import CHECKS, run
+from algorithms.conformance.batches import T
+from algorithms.conformance.objective import CHANGES
+from algorithms.conformance.objective import COMMON as SETTINGS
 from algorithms.settings import Settings
 from benchmarks.errors import UsageError
 
@@ -42,7 +44,6 @@ COMMON = {
     "clip_range": 0.2, "clip_range_high": None, "kl_coefficient": 0.0, "loss": "token_mean", "mask_truncated": False,
 }  # fmt: skip
 """The objective of a suite that says nothing about it."""
-CHANGES = {"clip_range": 0.1, "kl_coefficient": 0.01, "loss": "sequence_mean", "mask_truncated": True}
 IN_TRL: dict[str, dict[str, Any]] = {
     "clip_range": {"epsilon": 0.1, "epsilon_high": 0.1},
     "kl_coefficient": {"beta": 0.01},

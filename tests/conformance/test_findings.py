@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm as Base
-from algorithms.base import CriticSettings, NeedsCritic, NeedsRefill, Rollouts
+from algorithms.base import CriticSettings, NeedsCritic, NeedsGreedyBaseline, NeedsRefill, Rollouts, Surrogate
 from algorithms.conformance import CHECKS, OF_ADVANTAGES, findings
 from benchmarks.errors import UsageError
 
@@ -42,7 +42,7 @@ def breaks(check: str, words: str):
     return add
 
 
-@breaks("is_float_of_the_right_shape", "has the shape (3, 4), expected (B,) = (12,) or (B, T) = (12, 6)")
+@breaks("is_float_of_the_right_shape", "has the shape (3, 8), expected (B,) = (24,) or (B, T) = (24, 6)")
 class Grouped(Sound):
     def advantages(self, rollouts):
         return rollouts.rewards_PG
@@ -66,7 +66,68 @@ class Raises(Sound):
         raise RuntimeError("no luck")
 
 
-@breaks("is_finite", "is not finite for the rewards [[0.0, 0.0, 0.0, 0.0]")
+@breaks("is_float_of_the_right_shape", "it raises RuntimeError: shape '[-1, 8]' is invalid")
+class HardCoded(Sound):
+    def advantages(self, rollouts):
+        return super().advantages(rollouts) + 0 * rollouts.rewards_B.view(-1, 8).mean(1).repeat_interleave(8)
+
+
+@breaks("is_float_of_the_right_shape", "it raises TypeError: 'NoneType'")
+class TakesWhatItDoesNotAskFor(Sound):
+    def advantages(self, rollouts):
+        return rollouts.per_row(rollouts.rewards_PG - rollouts.greedy_rewards_P[:, None])
+
+
+@breaks("is_float_of_the_right_shape", "carries a gradient")
+class WithGradient(Sound):
+    def advantages(self, rollouts):
+        return super().advantages(rollouts).requires_grad_()
+
+
+@breaks("is_finite", "is not finite")
+class TrustsGreedy(NeedsGreedyBaseline, Sound):
+    def advantages(self, rollouts):
+        return rollouts.per_row(rollouts.rewards_PG - rollouts.greedy_rewards_P[:, None])
+
+
+@breaks("does_not_depend_on_padding", "depends on how far the batch is padded")
+class OverWidth(Sound):
+    def advantages(self, rollouts):
+        return super().advantages(rollouts) / rollouts.mask_BT.shape[1]
+
+
+@breaks("is_pure", "uses torch's random generator, or sets its seed")
+class Seeds(Sound):
+    def advantages(self, rollouts):
+        torch.manual_seed(0)
+        return super().advantages(rollouts)
+
+
+@breaks("leaves_the_rest_to_the_suite", "trl_config sets 'learning_rate', which is the suite's to set")
+class OwnRate(Sound):
+    def trl_config(self):
+        return {**super().trl_config(), "learning_rate": 1.0}
+
+
+@breaks("follows_the_suite", "a suite's kl_coefficient = 0.01 changes nothing")
+class Deaf(Sound):
+    def trl_config(self):
+        return Surrogate().trl_config()
+
+
+@breaks("pins_what_exists", "pins has clip_range = -1.0, which cannot be: Input should be greater than 0")
+class PinsBelowZero(Sound):
+    def pins(self) -> Mapping[str, Any]:
+        return {"clip_range": -1.0}
+
+
+@breaks("pins_what_exists", "pins has clip_range = '0.2', which cannot be: Input should be a valid number")
+class PinsText(Sound):
+    def pins(self) -> Mapping[str, Any]:
+        return {"clip_range": "0.2"}
+
+
+@breaks("is_finite", "is not finite in a group with the rewards [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]")
 class Divides(Sound):
     def advantages(self, rollouts):
         std_P1 = rollouts.rewards_PG.std(1, keepdim=True)
@@ -133,14 +194,14 @@ class OtherWithoutValid(Sound):
 
 @breaks(
     "right_is_worth_more_than_wrong",
-    "a right completion is not worth more than a wrong one of its group (-0.5 and 0.5)",
+    "a right completion is not worth more than a wrong one of its group (-0.875 and 0.125)",
 )
 class Backwards(Sound):
     def advantages(self, rollouts):
         return -super().advantages(rollouts)
 
 
-@breaks("shapes_rewards_row_by_row", "shape returns the shape (), expected (B,) = (12,)")
+@breaks("shapes_rewards_row_by_row", "shape returns the shape (), expected (B,) = (24,)")
 class OneReward(Sound):
     def shape(self, rewards_B, lengths_B, limit):
         return rewards_B.mean()
@@ -263,6 +324,8 @@ class OfASet(Sound):
 
 @breaks("pins_what_exists", "pins has 'clip', which is no part of the objective; it has: clip_range")
 class PinsNothing(Sound):
+    """It pins what is not there."""
+
     def pins(self) -> Mapping[str, Any]:
         return {"clip": 0.1}
 
@@ -314,6 +377,22 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
 
 def test_of_a_wrong_shape_nothing_else_is_said() -> None:
     assert not {one.check for one in findings(Grouped())} & set(OF_ADVANTAGES)
+
+
+def test_of_an_unknown_pin_one_thing_is_said() -> None:
+    assert [one.check for one in findings(PinsNothing())] == ["pins_what_exists"]
+
+
+class OnlyHardGroups(Sound):
+    """Groups of which half or more are right teach nothing, as in pass@k training: that is no mistake."""
+
+    def advantages(self, rollouts):
+        hard_P1 = rollouts.group_mean_P1() < 0.5
+        return rollouts.per_row(torch.where(hard_P1, rollouts.rewards_PG - rollouts.group_mean_P1(), 0.0))
+
+
+def test_groups_may_be_left_out() -> None:
+    assert findings(OnlyHardGroups()) == []
 
 
 def test_a_setting_with_another_value_is_still_sound() -> None:

@@ -80,12 +80,15 @@ def test_a_forgotten_ending(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refusal("mine").endswith("Did you mean the file 'mine.py'?")
     assert "Did you mean 'grpo'?" in refusal("grop") and "my_algorithm.py" in refusal("grop")
+    assert "Did you mean 'base'?" in refusal("bsae")
 
 
 @pytest.mark.parametrize(
     "text, words",
     [
         ("import os\nx = 1 / 0\n", "raises on import: ZeroDivisionError: division by zero (line 2)."),
+        ("import sys\nsys.exit(3)\n", "raises on import: SystemExit: 3 (line 2)."),
+        ("from . import y\n", "(beside a file that is named by its path, import y, not from . import y)."),
         ("x = (\n", "is not valid Python: '(' was never closed (line 1)."),
         ("import no_such_module_here\n", "ModuleNotFoundError: No module named 'no_such_module_here' (line 1)."),
         ("x = 1\n", "has no algorithm: expected a class that inherits from Algorithm."),
@@ -198,6 +201,12 @@ def test_a_sign_that_changes_within_a_second(tmp_path):
     assert kinds[0] is kinds[1]
     write(tmp_path, text=ALGORITHM.replace("= 1.0", "= 2.0"))
     assert algorithms.get(str(path)).scale == 2.0 and kinds[0]().scale == 1.0
+
+
+def test_the_same_of_a_helper(tmp_path, forget):
+    for text in ("x", "y", "z"):  # of the same size, within a second
+        algorithms.find(str(write_helpers(tmp_path, text)))
+        assert text == sys.modules["own_helper_b"].VALUE
 
 
 def test_the_same_text_elsewhere_has_the_same_hash(tmp_path):

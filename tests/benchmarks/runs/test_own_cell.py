@@ -21,9 +21,10 @@ from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
 from benchmarks.progress import Progress
 from benchmarks.records.schema import read_record
-from benchmarks.runs import grid
+from benchmarks.runs import cell_run, grid
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.learning_check import Learning, check_learning
+from benchmarks.runs.model_run import ModelRun
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites.schema import load, parse
@@ -107,7 +108,7 @@ def test_a_training_process_refuses_a_file_that_changed_since(done, tmp_path):
     run = cell(tmp_path / "runs", str(path), changes=SETTINGS | SCRIPTED)
     run.run()
     write(tmp_path, text=ALGORITHM + "# later\n")
-    with pytest.raises(Failure, match=r"holds a run with source\.mine\.py"):
+    with pytest.raises(Failure, match=r"another text of mine\.py"):
         CellRun.of_folder(run.folder, Place())
 
 
@@ -217,6 +218,41 @@ def test_a_changed_task_or_verifier_is_never_mixed(tmp_path, name, text):
     with pytest.raises(Failure, match=rf"= '{name[:-3]}@\w{{16}}', but you asked for '{name[:-3]}@\w{{16}}'"):
         base(tmp_path).run()
     assert snapshot(tmp_path / "runs") == before
+
+
+def test_a_verifier_that_is_edited_while_a_run_goes_on(tmp_path, monkeypatch):
+    """Its verdicts are of one text, and what comes after them of another: there is no record of that."""
+    write_task(tmp_path)
+    run, evaluate = base(tmp_path), cell_run.evaluate_suite
+
+    def edit(*arguments, **options):
+        results = evaluate(*arguments, **options)
+        write(tmp_path, "my_verifier.py", VERIFIER + "# later\n")
+        return results
+
+    monkeypatch.setattr(cell_run, "evaluate_suite", edit)
+    with pytest.raises(Failure, match=r"my_verifier@\w{16}', but you asked for 'my_verifier@"):
+        run.run()
+    assert not (run.folder / "record.json").exists()
+
+
+def test_a_regrade_records_the_verifier_that_it_used(tmp_path):
+    write_task(tmp_path)
+    run = base(tmp_path)
+    before = run.run()
+    write(tmp_path, "my_verifier.py", VERIFIER + "# later\n")
+    after = RunFolder.read(run.folder).regrade(Place(tmp_path)).record
+    assert after.settings["sources"] == before.settings["sources"]
+    files = after.settings["regraded"]["sources"]["verifier my_verifier"]["files"]
+    assert files == {"my_verifier.py": VERIFIER + "# later\n"}
+    assert after.evaluations["test"].versions.verifier != before.evaluations["test"].versions.verifier
+
+
+def test_any_model_is_recorded_with_the_source_of_the_task(tmp_path):
+    write_task(tmp_path)
+    run = base(tmp_path)
+    record = ModelRun(run.suite, run.suite.base_path, run.place, None, "again").run()
+    assert set(record.settings["sources"]) == {"task my_task", "verifier my_verifier"}
 
 
 def test_a_task_that_is_not_there(tmp_path):
