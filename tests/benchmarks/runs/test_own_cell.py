@@ -86,9 +86,8 @@ def test_a_changed_source_is_refused_by_name(done, tmp_path, finished):
         (tmp_path / "runs/micro/mine-s0/record.json").unlink()
     path = write(tmp_path, text=ALGORITHM.replace("scale * (", "scale * -("))
     before = snapshot(tmp_path)
-    with pytest.raises(
-        Failure, match=r"mine-s0 holds a run with source\.mine\.py = '\w{16}', but you asked for '\w{16}'"
-    ):
+    words = r"mine-s0 holds a run of another text of mine\.py \(\w{16} there, \w{16} now\): choose another OUT"
+    with pytest.raises(Failure, match=words):
         cell(tmp_path / "runs", str(path), changes=SETTINGS | SCRIPTED).run()
     assert snapshot(tmp_path) == before
 
