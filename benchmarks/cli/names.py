@@ -6,19 +6,28 @@ from collections.abc import Iterable
 
 
 def list_() -> None:
-    """List the algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats."""
-    from algorithms import ALGORITHMS
+    """List the algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats.
+
+    All of them are built in, except for those in lines of their own, which installed packages offer. An algorithm, task
+    or verifier of your own is named by its file (my_algorithm.py) or as package.module:Class; see docs/extend.md.
+    """
+    import algorithms
+    from benchmarks import tasks, verifiers
     from benchmarks.engines import ENGINES
     from benchmarks.importers import IMPORTERS
     from benchmarks.launchers import LAUNCHERS
+    from benchmarks.outside import Kind, offers
     from benchmarks.suites import schema as suite
-    from benchmarks.tasks import TASKS
     from benchmarks.tasks.prompts import CHAT, TEMPLATES
-    from benchmarks.verifiers import VERIFIERS
 
     tables: dict[str, Iterable[str]] = {
-        "algorithms": ALGORITHMS, "suites": suite.known(), "tasks": TASKS, "verifiers": VERIFIERS,
+        "algorithms": algorithms.ALGORITHMS, "suites": suite.known(),
+        "tasks": tasks.TASKS, "verifiers": verifiers.VERIFIERS,
         "engines": ENGINES, "prompt templates": [*TEMPLATES, CHAT], "launchers": LAUNCHERS, "import formats": IMPORTERS,
     }  # fmt: skip
-    for kind, table in tables.items():
-        print(f"{kind}: {' '.join(sorted(table))}")
+    kinds: dict[str, Kind] = {f"{kind.name}s": kind for kind in (algorithms.KIND, tasks.KIND, verifiers.KIND)}
+    for what, table in tables.items():
+        print(f"{what}: {' '.join(sorted(table))}")
+        for offer in offers(kinds[what]) if what in kinds else ():
+            hidden = " (hidden by the built-in one)" if offer.name in table else ""
+            print(f"    {offer.name} of {offer.package}: {offer.value}{hidden}")

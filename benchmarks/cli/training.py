@@ -25,7 +25,10 @@ from benchmarks.errors import Failure
 
 
 def bench(
-    algo: Annotated[str, typer.Option("--algo", help="Name of the algorithm (see rlvr-gap list), or `base`.")],
+    algo: Annotated[
+        str,
+        typer.Option("--algo", help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`."),
+    ],
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
     model: ModelOption = "",
@@ -34,9 +37,16 @@ def bench(
     workers: WorkersOption = None,
     processes: ProcessesOption = 1,
     changes: ChangesOption = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train one algorithm, evaluate it and the base, and print the sampling efficiency gap.
+
+    An algorithm of your own is named by its file (my_algorithm.py, or my_algorithm.py:Class if it has several) or as
+    package.module:Class; docs/extend.md shows how to write one.
 
     You can interrupt it at any moment: finished parts are kept, and the same command continues. It writes
     OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
@@ -48,14 +58,16 @@ def bench(
 
     with Progress(quiet) as progress:
         place = Place(out, engine, workers, processes, progress)
-        cell = CellRun(load_suite(suite, model, changes), algo, seed, place)
+        cell = CellRun(load_suite(suite, model, changes), algo, seed, place, tuple(beside or ()))
         record = cell.run()
     show([record], out / cell.suite.name, cell.folder)
 
 
 def grid(
     suite: SuiteOption = "countdown",
-    algos: Annotated[str, typer.Option("--algos", help="Algorithms, separated by spaces; default: all.")] = "",
+    algos: Annotated[
+        str, typer.Option("--algos", help="Algorithms, separated by spaces; default: all built-in ones.")
+    ] = "",
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by spaces.")] = "0",
     launcher: Annotated[str, typer.Option("--launcher", help="local (a process per cell) or inprocess.")] = "local",
     model: ModelOption = "",
@@ -70,13 +82,14 @@ def grid(
     If a cell fails, it is listed, the others continue, and the exit code is 1.
     """
     from benchmarks.cli.results import show
-    from benchmarks.runs.grid import plan, run_grid
+    from benchmarks.runs.grid import own, plan, run_grid
 
     loaded = load_suite(suite, model, changes)
     cells = plan(loaded, algos.split(), seeds.split())
     options = ["--suite", suite, "--engine", engine, "--out", str(out), *(["--model", model] if model else [])]
     options += [*(["--quiet"] if quiet else []), *(["--workers", str(workers)] if workers else [])]
     options += [part for change in changes or [] for part in ("--set", change)]
+    options += [part for reference in own(cells) for part in ("--beside", reference)]
     records, failed = run_grid(loaded, cells, launcher, out, options)
     if records:
         show(records, out / loaded.name, out / loaded.name)

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.errors import Failure
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
+from benchmarks.outside import Found
 from benchmarks.progress import Stage
 from benchmarks.records.schema import SpentRecord, TrainingRecord
 from benchmarks.runs.run_folder import TRAIN, Place
@@ -26,8 +27,8 @@ class CellTraining:
     """One algorithm with one seed, trained into `folder`/train as the suite says."""
 
     suite: Suite
-    algorithm: str
-    """A name in ALGORITHMS."""
+    algorithm: Found
+    """The algorithm's class, and where it comes from."""
     seed: int
     folder: Path
     """The cell's folder."""
@@ -95,15 +96,15 @@ class CellTraining:
         from algorithms.config import surrogate
 
         settings = self.suite.training
-        return algorithms.get(
-            self.algorithm, surrogate=surrogate(settings), **settings.algorithms.get(self.algorithm, {})
-        )
+        own = settings.algorithms.get(self.algorithm.name, {})
+        return algorithms.make(self.algorithm, surrogate=surrogate(settings), **own)
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings for the record: the algorithm's own, and every field that TRL was given."""
-        from algorithms.config import describe
+        from algorithms.config import describe, source_of
 
-        return {"algorithm": describe(self.make_algorithm()), "trl": read_trl_settings(self.folder / TRAIN)}
+        described = {**describe(self.make_algorithm()), "source": source_of(self.algorithm)}
+        return {"algorithm": described, "trl": read_trl_settings(self.folder / TRAIN)}
 
 
 def read_trl_settings(folder: Path) -> dict[str, Any]:

@@ -6,28 +6,44 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from algorithms import ALGORITHMS
+import algorithms
 from benchmarks import launchers
-from benchmarks.errors import UsageError, unknown
+from benchmarks.errors import UsageError
 from benchmarks.records.schema import BASE, Record, read_record
 from benchmarks.suites.schema import Suite
 
 Cells = list[tuple[str, int]]
-"""Pairs of (algorithm or base, seed)."""
+"""Pairs of (algorithm, reference to one's own, or base; seed)."""
 
 
-def plan(suite: Suite, algorithms: Sequence[str], seeds: Sequence[str]) -> Cells:
-    """Returns the base, then all algorithms of the first seed, and so on. UsageError for unknown names."""
-    names = list(dict.fromkeys(algorithms)) or list(ALGORITHMS)
-    for name in names:
-        if name not in ALGORITHMS and name != BASE:
-            raise unknown("algorithm", name, [*ALGORITHMS, BASE])
+def plan(suite: Suite, asked: Sequence[str], seeds: Sequence[str]) -> Cells:
+    """Returns the base, then all algorithms of the first seed, and so on. UsageError for unknown names.
+
+    By default, the algorithms are the built-in ones.
+    """
+    names = list(dict.fromkeys(asked)) or list(algorithms.ALGORITHMS)
+    _check_different([name for name in names if name != BASE])
     numbers = []
     for seed in dict.fromkeys(seeds):
         if not seed.isdecimal():
             raise UsageError(f"seed '{seed}' is not a whole number of at least 0.")
         numbers.append(int(seed))
     return [(BASE, 0), *((name, seed) for seed in numbers or [0] for name in names if name != BASE)]
+
+
+def _check_different(references: Sequence[str]) -> None:
+    """UsageError for an algorithm that cannot be found, and for two of one name: they would share their folders."""
+    seen: dict[str, str] = {}
+    for reference in references:
+        name = algorithms.find(reference).name
+        if name in seen:
+            raise UsageError(f"{seen[name]} and {reference} have the same name, '{name}': give one of them another.")
+        seen[name] = reference
+
+
+def own(cells: Cells) -> list[str]:
+    """Returns the references in `cells` to algorithms that are not built in."""
+    return list(dict.fromkeys(name for name, _ in cells if name != BASE and name not in algorithms.ALGORITHMS))
 
 
 def run_grid(
@@ -40,7 +56,7 @@ def run_grid(
     launch = launchers.get(launcher)
     records, failed = [], {}
     for number, (algorithm, seed) in enumerate(cells, start=1):
-        name = BASE if algorithm == BASE else f"{algorithm}-s{seed}"
+        name = BASE if algorithm == BASE else f"{algorithms.find(algorithm).name}-s{seed}"
         if "--quiet" not in options:
             print(f"[{number}/{len(cells)}] {name}", file=sys.stderr, flush=True)
         command = ["bench", "--algo", algorithm, "--seed", str(seed), *options]
