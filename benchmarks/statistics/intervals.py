@@ -106,12 +106,18 @@ class Effects:
         """sigma_T^2, the variance between training seeds of a mean over all problems; 0 where it is not known."""
         return max(self.seed_square - self.rest_square, 0.0)
 
+    @property
+    def _runs_M(self) -> Floats:
+        """1 / the number of runs of each model: a fixed model is one run."""
+        return np.where(self.inverse_seeds_M > 0, self.inverse_seeds_M, 1.0)
+
     def moments(self, weights_M: ArrayLike) -> Moments:
         """Of the contrast sum of w_a mu_a."""
         weights = np.asarray(weights_M, dtype=np.float64)
         contrast_N = weights @ self.mean_MN
         pad = self.binary or float(np.ptp(contrast_N)) < _TIE
-        centre, square = _mean_and_square(contrast_N, abs(float(weights.sum())) > _TIE, pad)
+        added = float(weights**2 @ self._runs_M) if pad else 0.0
+        centre, square = _mean_and_square(contrast_N, abs(float(weights.sum())) > _TIE, added)
         share = float(weights**2 @ self.inverse_seeds_M)
         variance = square + share * self.seed_variance
         parts = square**2 / max(len(contrast_N) - 1, 1)
@@ -146,7 +152,7 @@ class Effects:
         pad = self.binary or bool(np.any(np.ptp(rows_CM @ self.mean_MN, axis=1) < _TIE))
         n = self.mean_MN.shape[1] + (2 if pad else 0)
         centred_MN = self.mean_MN - self.mean_MN.mean(axis=1, keepdims=True)
-        spread_MM = (centred_MN @ centred_MN.T + np.eye(len(centred_MN)) * (0.5 if pad else 0.0)) / n**2
+        spread_MM = (centred_MN @ centred_MN.T + np.diag(self._runs_M * (0.5 if pad else 0.0))) / n**2
         covariance_MM = spread_MM + np.diag(self.inverse_seeds_M * self.seed_variance)
         values, vectors = np.linalg.eigh(covariance_MM)
         root_MM = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -159,16 +165,19 @@ class Effects:
         return float(np.quantile(largest_R, confidence))
 
 
-def _mean_and_square(contrast_N: Floats, is_level: bool, pad: bool) -> tuple[float, float]:
-    """The centre of the interval, and the squared standard error over problems, with pseudo-problems where `pad`."""
+def _mean_and_square(contrast_N: Floats, is_level: bool, added: float) -> tuple[float, float]:
+    """The centre of the interval, and the squared standard error over problems.
+
+    `added`: the pseudo-problems' weight, 0 for none; 1 is one share, 2 is the difference of two single runs.
+    """
     n = len(contrast_N)
-    if not pad:
+    if not added:
         return float(contrast_N.mean()), float(contrast_N.var(ddof=1)) / n if n > 1 else 0.0
     # a share: two problems at 1 and two at 0; a difference: half a problem at 1, half at -1, one at 0
-    added, total, squares = (4, 2.0, 2.0) if is_level else (2, 0.0, 1.0)
-    centre = (float(contrast_N.sum()) + total) / (n + added)
-    spread = (float(contrast_N @ contrast_N) + squares) / (n + added) - centre**2
-    return centre, spread / (n + added)
+    more, total, squares = (4 * added, 2 * added, 2 * added) if is_level else (added, 0.0, added / 2)
+    centre = (float(contrast_N.sum()) + total) / (n + more)
+    spread = (float(contrast_N @ contrast_N) + squares) / (n + more) - centre**2
+    return centre, spread / (n + more)
 
 
 def random_effects(models: Sequence[ArrayLike], fixed: Sequence[ArrayLike] = (), binary: bool = False) -> Effects:
@@ -211,13 +220,18 @@ def t_quantile(share: float, df: float) -> float:
 
 
 def mean_interval(values_N: ArrayLike, confidence: float = 0.95, binary: bool = False, level: bool = False) -> Estimate:
-    """The mean over problems with its t interval. `level`: the values are shares (0 to 1) and not differences.
+    """The mean over problems with its t interval. `level`: the values are shares (0 to 1) and not differences (-1 to 1).
 
-    With `binary` values, and where all are equal, pseudo-problems are added (see the top of this file).
+    With `binary` values, and where all are equal, pseudo-problems are added (see the top of this file). With a single
+    problem nothing is known: the interval has no ends.
     """
     values = np.asarray(values_N, dtype=np.float64)
-    estimate = random_effects([], [values], binary).interval([1.0] if level else [1.0], confidence)
-    return estimate
+    value, n = float(values.mean()), len(values)
+    if n == 1:
+        return Estimate(value, -math.inf, math.inf)
+    centre, square = _mean_and_square(values, level, (1.0 if level else 2.0) if binary or float(np.ptp(values)) < _TIE else 0.0)
+    moments = Moments(value, centre, math.sqrt(square), n - 1)
+    return moments.interval(t_quantile(0.5 + confidence / 2, moments.df))
 
 
 def ratio(effects: Effects, over_M: ArrayLike, under_M: ArrayLike, confidence: float = 0.95) -> Estimate:
