@@ -99,12 +99,12 @@ def _side(sign: int) -> Side:
 def _evidence(ks: Sequence[int], difference_NK: Floats, confidence: float) -> dict[int, int]:
     """k -> who is ahead there beyond chance: 1 the base, -1 the trained model, 0 nobody; at k = 1, 2, 4, ... k_max.
 
-    The last k has estimates of 0 and 1, so its interval is that of binary differences.
+    From half of the largest k on, nearly all estimates are 0 or 1, and the interval is that of binary differences.
     """
     signs = {}
     for i, k in enumerate(ks):
         if k & (k - 1) == 0 or k == ks[-1]:
-            found = mean_interval(difference_NK[:, i], confidence, binary=2 * k > ks[-1])
+            found = mean_interval(difference_NK[:, i], confidence, added=2.0 if 2 * k >= ks[-1] > 1 else 0.0)
             signs[k] = int(np.sign(found.value)) if found.excludes_zero else 0
     return signs
 

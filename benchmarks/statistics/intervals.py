@@ -219,32 +219,36 @@ def t_quantile(share: float, df: float) -> float:
     return float(special.ndtri(share) if math.isinf(df) else special.stdtrit(df, share))
 
 
-def mean_interval(values_N: ArrayLike, confidence: float = 0.95, binary: bool = False, level: bool = False) -> Estimate:
+def mean_interval(values_N: ArrayLike, confidence: float = 0.95, added: float = 0.0, level: bool = False) -> Estimate:
     """The mean over problems with its t interval. `level`: the values are shares (0 to 1) and not differences (-1 to 1).
 
-    With `binary` values, and where all are equal, pseudo-problems are added (see the top of this file). With a single
-    problem nothing is known: the interval has no ends.
+    `added`: the weight of the pseudo-problems (see the top of this file) where values are 0 or 1: 1 for a share, 2 for
+    a difference of two, 0 for none. Where all values are equal they are added in any case. With a single problem
+    nothing is known: the interval has no ends.
     """
     values = np.asarray(values_N, dtype=np.float64)
     value, n = float(values.mean()), len(values)
     if n == 1:
         return Estimate(value, -math.inf, math.inf)
-    centre, square = _mean_and_square(values, level, (1.0 if level else 2.0) if binary or float(np.ptp(values)) < _TIE else 0.0)
-    moments = Moments(value, centre, math.sqrt(square), n - 1)
-    return moments.interval(t_quantile(0.5 + confidence / 2, moments.df))
+    if not added and float(np.ptp(values)) < _TIE:
+        added = 1.0 if level else 2.0
+    centre, square = _mean_and_square(values, level, added)
+    return Moments(value, centre, math.sqrt(square), n - 1).interval(t_quantile(0.5 + confidence / 2, n - 1))
 
 
-def ratio(effects: Effects, over_M: ArrayLike, under_M: ArrayLike, confidence: float = 0.95) -> Estimate:
+def ratio(effects: Effects, over_M: ArrayLike, under_M: ArrayLike, confidence: float = 0.95) -> Estimate | None:
     """over / under, two contrasts, with Fieller's interval: the values r whose contrast over - r under may be 0.
 
-    Where `under` is not clearly different from 0, such values have no bounds and the interval is -inf to inf. Under
-    equal to 0: ValueError.
+    Where `under` is not clearly different from 0, such values have no bounds and the interval is -inf to inf. None
+    where it is 0. With a single problem the interval has no ends.
     """
     over, under = np.asarray(over_M, dtype=np.float64), np.asarray(under_M, dtype=np.float64)
     a, b = effects.moments(over), effects.moments(under)
     if abs(b.value) < _TIE:
-        raise ValueError("a ratio needs a denominator other than 0")
+        return None
     value = a.value / b.value
+    if effects.mean_MN.shape[1] == 1:
+        return Estimate(value, -math.inf, math.inf)
     critical = t_quantile(0.5 + confidence / 2, effects.moments(over - value * under).df)
     covariance = (effects.moments(over + under).error ** 2 - effects.moments(over - under).error ** 2) / 4
     # (a - r b)^2 = critical^2 (var a - 2 r cov + r^2 var b), a quadratic in r

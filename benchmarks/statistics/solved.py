@@ -16,6 +16,7 @@ from pydantic import Field, FiniteFloat
 from benchmarks.settings import Count, K, Share, Strict
 from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.designs import Floats, TwoOutcomeDesign
+from benchmarks.statistics.sampling import joint_grid, joint_mixing_weights, mixing_weights
 
 FALSE_DISCOVERIES = 0.05
 _EQUAL = 1 + 1e-7
@@ -68,16 +69,20 @@ def solved(base: Counts, trained: Counts) -> Solved:
 
 
 def repetition(counts: Counts, k: int) -> float:
-    """How many problems a repetition with new samples is expected to leave unsolved in `k` that this run solved.
+    """How many problems this model is expected to solve in `k` samples and not in `k` new ones.
 
     A problem with chance p stays unsolved with q = (1-p)^k, and is solved the first time and not the second with
-    q (1 - q). Under k samples of each that is the variance of the indicator "solved", so the sum over problems is
-    N^2 times the squared sampling error of their mean pass@k (`sampling.sampling_error`, from the distribution of p
-    that is fitted to all problems). A repetition gains as many as it loses. Where the design has more samples than
-    `k`, the estimate is less noisy than the indicator, and the number is that of the estimates.
+    q (1 - q). The mean of that over the distribution of p that is fitted to all problems (`sampling.mixing_weights`)
+    times their number is the answer. A repetition gains as many as it loses.
     """
-    n_problems = len(counts.problem_ids)
-    return float((n_problems * counts.sampling_error([k])[0]) ** 2)
+    n_N, c_N, design = counts.n_N, counts.c_N, counts.design
+    p_Q, unsound_T = joint_grid(design.max_k)
+    if isinstance(design, TwoOutcomeDesign):
+        wrong, weights = 1 - p_Q, mixing_weights(n_N, c_N, design)
+    else:
+        wrong, weights = np.outer(1 - p_Q, 1 - unsound_T), joint_mixing_weights(n_N, c_N, counts.s_N, design.max_k)
+    unsolved = wrong**k
+    return float(len(n_N) * np.sum(weights * unsolved * (1 - unsolved)))
 
 
 def p_values(base: Counts, trained: Counts) -> Floats | None:
