@@ -24,7 +24,8 @@ maximum of the correlated t statistics (`Effects.simultaneous`). `docs/statistic
 **Where every estimate is 0 or 1** (k equal to the number of samples) a sample in which nothing moved has variance 0, and
 t would claim certainty. There, pseudo-problems are added: half a problem for each of the four outcomes of a paired
 difference (Agresti and Min, Statistics in Medicine 24, 2005), two successes and two failures for a single share
-(Agresti and Coull 1998). A contrast that does not vary at all is treated in the same way.
+(Agresti and Coull 1998). The mean over S seeds gets 1/S of that. A contrast that does not vary at all is treated in the
+same way.
 
 Pure numpy and scipy; what is random has a seed. Axes: M models, S seeds, N problems, C contrasts, R draws.
 """
@@ -92,8 +93,8 @@ class Effects:
     """The mean over seeds on every problem."""
     inverse_seeds_M: Floats
     """1 / S of each model; 0 for a fixed model, which has no training seed."""
-    binary: bool
-    """Every single estimate is 0 or 1 (k equals the number of samples)."""
+    pads_M: Floats
+    """Weight of each model's pseudo-problems: 1 / S where its estimates are 0 or 1, and 0 where they are not."""
     seed_square: float
     """MS_seeds: the variance of a model's mean over seeds, pooled."""
     rest_square: float
@@ -115,8 +116,9 @@ class Effects:
         """Of the contrast sum of w_a mu_a."""
         weights = np.asarray(weights_M, dtype=np.float64)
         contrast_N = weights @ self.mean_MN
-        pad = self.binary or float(np.ptp(contrast_N)) < _TIE
-        added = float(weights**2 @ self._runs_M) if pad else 0.0
+        added = float(weights**2 @ self.pads_M)
+        if not added and float(np.ptp(contrast_N)) < _TIE:
+            added = float(weights**2 @ self._runs_M)
         centre, square = _mean_and_square(contrast_N, abs(float(weights.sum())) > _TIE, added)
         share = float(weights**2 @ self.inverse_seeds_M)
         variance = square + share * self.seed_variance
@@ -149,10 +151,11 @@ class Effects:
         return [m.interval(critical) for m in moments]
 
     def _critical(self, rows_CM: Floats, df: float, confidence: float, seed: int) -> float:
-        pad = self.binary or bool(np.any(np.ptp(rows_CM @ self.mean_MN, axis=1) < _TIE))
-        n = self.mean_MN.shape[1] + (2 if pad else 0)
+        still = not self.pads_M.any() and bool(np.any(np.ptp(rows_CM @ self.mean_MN, axis=1) < _TIE))
+        pads_M = self._runs_M if still else self.pads_M
+        n = self.mean_MN.shape[1] + float(np.max(rows_CM**2 @ pads_M))
         centred_MN = self.mean_MN - self.mean_MN.mean(axis=1, keepdims=True)
-        spread_MM = (centred_MN @ centred_MN.T + np.diag(self._runs_M * (0.5 if pad else 0.0))) / n**2
+        spread_MM = (centred_MN @ centred_MN.T + np.diag(pads_M / 2)) / n**2
         covariance_MM = spread_MM + np.diag(self.inverse_seeds_M * self.seed_variance)
         values, vectors = np.linalg.eigh(covariance_MM)
         root_MM = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -180,11 +183,17 @@ def _mean_and_square(contrast_N: Floats, is_level: bool, added: float) -> tuple[
     return centre, spread / (n + more)
 
 
-def random_effects(models: Sequence[ArrayLike], fixed: Sequence[ArrayLike] = (), binary: bool = False) -> Effects:
+def random_effects(
+    models: Sequence[ArrayLike],
+    fixed: Sequence[ArrayLike] = (),
+    binary: bool = False,
+    fixed_pads: Sequence[float] | None = None,
+) -> Effects:
     """The model of this file fitted to one (S, N) array of estimates a model, and (N,) a fixed model (a base).
 
-    The fixed ones come last in the order of models. S may differ and N may not. No model at all, an empty array or
-    other shapes: ValueError.
+    The fixed ones come last in the order of models. S may differ and N may not. `binary`: the estimates are 0 or 1,
+    so pseudo-problems are added. `fixed_pads`: the weight of those of each fixed model, if not 1 or 0 like `binary`.
+    No model at all, an empty array or other shapes: ValueError.
     """
     trained = [np.asarray(model, dtype=np.float64) for model in models]
     bases = [np.asarray(model, dtype=np.float64) for model in fixed]
@@ -198,7 +207,7 @@ def random_effects(models: Sequence[ArrayLike], fixed: Sequence[ArrayLike] = (),
     return Effects(
         mean_MN=np.array([*(array.mean(axis=0) for array in trained), *bases]),
         inverse_seeds_M=np.array([1 / len(array) for array in trained] + [0.0] * len(bases)),
-        binary=binary,
+        pads_M=np.array([binary / len(array) for array in trained] + list(fixed_pads or [float(binary)] * len(bases))),
         seed_square=sum(seeds for seeds, _ in squares) / df if df else 0.0,
         rest_square=sum(rest for _, rest in squares) / (df * max(n - 1, 1)) / n if df else 0.0,
         seed_df=df,
