@@ -17,10 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.statistics.intervals import Effects, Estimate, random_effects, ratio
+from benchmarks.statistics.intervals import Effects, Estimate, mean_interval, random_effects, ratio
 
 Floats = NDArray[np.float64]
 
+MIN_BASE = 0.05
+"""Nobody is ranked by a gap to a base whose pass@k may be below this: next to nothing is within its reach."""
 MIN_SEEDS = 3
 """With fewer seeds an algorithm has no place: one seed is mostly noise, and two say hardly anything of it."""
 
@@ -53,6 +55,22 @@ class FromBase:
 
 
 @dataclass(frozen=True)
+class BaseStanding:
+    """The base itself."""
+
+    pass_at_1: Estimate
+    pass_at_k: Estimate
+    own_gap: Estimate
+    """pass@k - pass@1: what training could at best turn into first-try accuracy, within k samples."""
+    cover: tuple[Estimate, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether a gap to this base says nothing, because next to nothing is within its reach."""
+        return self.pass_at_k.low < MIN_BASE
+
+
+@dataclass(frozen=True)
 class Place:
     """What can be said of an algorithm's place among all that are placed, jointly for all of them."""
 
@@ -78,13 +96,14 @@ class Standing:
     cover: tuple[Estimate, ...]
     from_base: FromBase | None
     place: Place | None
-    """By pass@1, which with one base for all is by the gap. None with fewer than `MIN_SEEDS` seeds."""
+    """By pass@1, which with one base for all is by the gap. None with fewer than `MIN_SEEDS` seeds, or no base to trust."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """All algorithms of one table."""
 
+    base: BaseStanding | None
     standings: tuple[Standing, ...]
     """Those with a place first; by pass@1, best first."""
     placed: tuple[str, ...]
@@ -108,17 +127,30 @@ def compare(scores: Scores, confidence: float = 0.95, seed: int = 0) -> Comparis
     means = {name: float(np.mean(array[:, :, 0])) for name, array in scores.algorithms.items()}
     seeds = {name: len(array) for name, array in scores.algorithms.items()}
     names = sorted(means, key=lambda name: (seeds[name] < MIN_SEEDS, -means[name], name))
-    placed = [name for name in names if seeds[name] >= MIN_SEEDS]
+    base = None if scores.base_NQ is None else base_standing(scores.base_NQ, scores.binary_base, confidence)
+    placed = [name for name in names if seeds[name] >= MIN_SEEDS and not (base and base.refused)]
     at_1, at_k = _effects(scores, names)
     better_MM = _pairs(at_1, len(placed), confidence, seed)
     places = _places(placed, better_MM)
     standings = [_standing(scores, names, i, (at_1, at_k), places, confidence) for i in range(len(names))]
     return Comparison(
+        base=base,
         standings=tuple(standings),
         placed=tuple(placed),
         gap_MM=_pairs(at_1, len(placed), confidence, seed, sign=-1),
         pass_at_k_MM=_pairs(at_k, len(placed), confidence, seed),
         seed_sd=float(np.sqrt(at_1.seed_variance)) if at_1.seed_df else None,
+    )
+
+
+def base_standing(base_NQ: Floats, binary: bool, confidence: float = 0.95) -> BaseStanding:
+    """The base's own numbers; `binary`: nearly all estimates of its pass@k are 0 or 1."""
+    own_N = base_NQ[:, 1] - base_NQ[:, 0]
+    return BaseStanding(
+        pass_at_1=mean_interval(base_NQ[:, 0], confidence, level=True).within(0, 1),
+        pass_at_k=mean_interval(base_NQ[:, 1], confidence, 1.0 if binary else 0.0, level=True).within(0, 1),
+        own_gap=mean_interval(own_N, confidence, 0.5 if binary else 0.0).within(0, 1),
+        cover=tuple(mean_interval(column_N, confidence, level=True).within(0, 1) for column_N in base_NQ[:, 2:].T),
     )
 
 

@@ -30,8 +30,6 @@ COVER_AT = (0.25, 0.5, 0.75)
 """The tau of Cover@tau."""
 COVER_SAMPLES = 64
 """Cover@tau asks for a share tau of this many samples, or of the first checkpoint where that is smaller."""
-MIN_BASE = 0.05
-"""A base whose pass@k may be below this has next to nothing within reach, and its gap says nothing."""
 
 
 class Interval(Strict):
@@ -123,13 +121,6 @@ class Gap(Strict):
     cover: tuple[Cover, ...] | None = None
     solved: Solved | None = None
     """What stands behind `gained` and `lost`."""
-
-    @property
-    def refused(self) -> str | None:
-        """Why a model must not be ranked by this gap; None where nothing speaks against it."""
-        if self.base_at_k is None or self.base_at_k.low >= MIN_BASE:
-            return None
-        return f"the base's pass@{self.k} may be below {100 * MIN_BASE:.0f} %, so there is next to nothing to close"
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that the command line prints and a record holds."""
