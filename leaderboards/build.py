@@ -329,7 +329,7 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = ("percent", "points", "span", "number", "crossing", "k_equivalent", "bounds", "percent_bounds")
+    words = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds", "solved_by_one", "beyond_doubt")
     environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
     environment.filters |= {"utc": summary.utc, "phases": _phases}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}

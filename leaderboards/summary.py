@@ -6,6 +6,8 @@ computed here that the record does not hold. Text from a record is shown as it i
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,10 @@ from rich.text import Text
 from benchmarks.errors import UsageError, unknown
 from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.schema import BASE, Cell, Record, TrainingRecord
-from benchmarks.statistics.gap import Crossing, Gap, KEquivalent
+from benchmarks.statistics.comparison import MIN_SEEDS
+from benchmarks.statistics.crossing import Crossing, KEquivalent
+from benchmarks.statistics.gap import Gap, Interval, Ratio
+from benchmarks.statistics.intervals import Estimate
 
 NONE = "-"
 """Shown where there is no value."""
@@ -141,24 +146,52 @@ def utc(moment: datetime | None) -> str:
     return "not known" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def bounds(low: float | None, high: float | None, show: Callable[[float], str] = number) -> str:
+    """Formats an interval that may be open: "[3.3, 24.5]", "[below 1, 2.0]", "[3.3, no bound]"."""
+    left = "no bound" if low is None or math.isinf(low) else "below 1" if low == 0 and show is number else show(low)
+    return f"[{left}, {'no bound' if high is None or math.isinf(high) else show(high)}]"
+
+
+def percent_bounds(found: Ratio | Estimate | None) -> str:
+    """Formats a ratio in percent with its interval: "26.1 [21.3, 31.4]". It may have no bounds, or no value."""
+    if found is None or found.value is None:
+        return NONE
+    return f"{percent(found.value)} {bounds(found.low, found.high, percent)}"
+
+
 def crossing(place: Crossing) -> str:
-    """Says where the base overtakes: "6.1", "3.1, 17", or "none to 256 (trained leads)"."""
+    """Says who overtakes where: "base ahead from 6.1 [5.0, 7.2]", or "none to 256 (trained leads)"."""
     if place.kind == "none":
         leads = "" if place.leads_at_1 == "neither" else f" ({place.leads_at_1} leads)"
         return f"none to {place.k_max}{leads}"
-    return ", ".join(number(k) for k in place.k)
-
-
-def crossing_in_short(place: Crossing) -> str:
-    """The same in short: "6.1", "none", or the first of several, as "3.1 (+2)"."""
-    if not place.k:
-        return "none"
-    return number(place.k[0]) + (f" (+{len(place.k) - 1})" if len(place.k) > 1 else "")
+    if place.low is None or place.high is None or place.overtakes is None:  # an older record
+        return ", ".join(number(k) for k in place.k)
+    rows = zip(place.overtakes, place.k, place.low, place.high, strict=True)
+    return "; ".join(f"{side} ahead from {number(k)} {bounds(low, high)}" for side, k, low, high in rows)
 
 
 def k_equivalent(place: KEquivalent) -> str:
-    """Says how many samples of the base the training is worth: "3.2", "< 1", "> 256"."""
-    return {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
+    """Says how many samples of the base the training is worth: "3.2 [2.5, 4.1]", "< 1", "> 256"."""
+    text = {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
+    if place.low is None and place.high is None:
+        return text
+    return f"{text} {bounds(place.low, math.inf if place.high is None else place.high)}"
+
+
+def solved_by_one(gap: Gap) -> str:
+    """Counts problems that only one side solved, with what chance alone would give: "5 / 39 (by chance 6 / 8)"."""
+    text = f"{gap.gained} / {gap.lost}"
+    if gap.solved is None:
+        return text
+    return f"{text} (by chance {gap.solved.trained_repetition:.0f} / {gap.solved.base_repetition:.0f})"
+
+
+def beyond_doubt(gap: Gap) -> str:
+    """Counts those of the above on which the two chances differ beyond doubt: "0 / 8"."""
+    found = gap.solved
+    if found is None or found.gained_beyond_doubt is None:
+        return NONE
+    return f"{found.gained_beyond_doubt} / {found.lost_beyond_doubt}"
 
 
 def chains(evaluation: EvaluationRecord) -> str:
@@ -189,7 +222,7 @@ def invalid(evaluation: EvaluationRecord) -> str | None:
 
 def remarks(gap: Gap) -> list[str]:
     """Returns what a reader must know beside the gap, such as verifier errors or another kind of interval."""
-    found = [] if gap.method.startswith("BCa") else [f"interval of the gap: {gap.method}"]
+    found = [f"interval of the gap: {gap.method}"] if gap.n_problems == 1 else []
     if gap.errors:
         counted = number(gap.errors.base_errors + gap.errors.trained_errors)
         bounds = f"{percent(gap.errors.gap_low)} and {percent(gap.errors.gap_high)}"
@@ -213,7 +246,8 @@ def typeset(show: Callable[..., str]) -> Callable[..., str]:
 def table(records: Sequence[Record], dataset: str | None = None) -> Table:
     """Returns the results as a table that is at most 80 characters wide, as long as names are short.
 
-    With a dataset, each cell is a row: the base first, then by ascending gap (lower is better), invalid ones last.
+    With a dataset, each algorithm is a row, with means over its seeds: the base first, then those with enough seeds for a
+    place by ascending gap (lower is better), then the others. Invalid cells come last, each with a row of its own.
     Without a dataset, `records` must hold one trained cell; its quantities are the rows and its datasets the columns.
     Raises UsageError for no record, an unknown dataset, several cells and no dataset, or records that must not be
     mixed.
@@ -275,6 +309,8 @@ def _cell_table(record: Record, datasets: Sequence[str]) -> Table:
     k = str(ks.pop()) if len(ks) == 1 else "k"
     for name, show in _quantities(k):
         result.add_row(name, *(Text(show(gap)) for gap in gaps))
+    for name, texts in _cover_rows(gaps):
+        result.add_row(name, *texts)
     evaluations = [record.evaluations[dataset] for dataset in datasets]
     result.add_row("problems", *(number(gap.n_problems) for gap in gaps))
     if any(evaluation.chains for evaluation in evaluations):
@@ -293,9 +329,13 @@ def _add_sound(table: Table, k: str, gaps: Sequence[Gap | None]) -> None:
     table.add_section()
     table.add_row("answers under a sound chain")
     for name, show in _quantities(k):
-        if name not in ("k", "crossing k", "k-equivalent", "gained / lost"):
+        if name not in ("k", "crossing k", "k-equivalent", "newly solved / unsolved"):
             table.add_row(f"  {name}", *(Text(NONE if gap is None else show(gap)) for gap in gaps))
     table.add_section()
+
+
+def _with_span(found: Interval | None, show: Callable[[float], str] = points) -> str:
+    return NONE if found is None else f"{show(found.value)} {span(found.low, found.high, show)}"
 
 
 def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:
@@ -306,19 +346,28 @@ def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:
         (f"base pass@{k}", lambda gap: percent(gap.base_pass_at_k)),
         (f"trained pass@{k}", lambda gap: percent(gap.trained_pass_at_k)),
         ("sampling efficiency gap", lambda gap: f"{percent(gap.gap)} {span(gap.low, gap.high)}"),
-        (
-            "gain at 1",
-            lambda gap: f"{points(gap.gain_at_1.value)} {span(gap.gain_at_1.low, gap.gain_at_1.high, points)}",
-        ),
-        (
-            f"change at {k}",
-            lambda gap: f"{points(gap.change_at_k.value)} {span(gap.change_at_k.low, gap.change_at_k.high, points)}",
-        ),
+        ("the base's own gap", lambda gap: _with_span(gap.base_gap, percent)),
+        ("share of it closed", lambda gap: percent_bounds(gap.closed)),
+        ("headroom realised", lambda gap: percent_bounds(gap.headroom)),
+        ("gain at 1", lambda gap: _with_span(gap.gain_at_1)),
+        (f"change at {k}", lambda gap: _with_span(gap.change_at_k)),
         ("crossing k", lambda gap: crossing(gap.crossing)),
         ("k-equivalent", lambda gap: k_equivalent(gap.k_equivalent)),
-        ("gained / lost", lambda gap: f"{gap.gained} / {gap.lost}"),
+        ("newly solved / unsolved", solved_by_one),
+        ("  beyond doubt", beyond_doubt),
     ]
     return rows if k != "k" else [("k", lambda gap: str(gap.k)), *rows]
+
+
+def _cover_rows(gaps: Sequence[Gap]) -> list[tuple[str, list[str]]]:
+    """Cover@tau of base and trained model."""
+    first = next((gap.cover for gap in gaps if gap.cover), ())
+    rows = []
+    for i, at in enumerate(first):
+        covers = [gap.cover[i] if gap.cover and len(gap.cover) > i else None for gap in gaps]
+        texts = [f"{percent(c.base.value)} -> {percent(c.trained.value)}" if c else NONE for c in covers]
+        rows.append((f"Cover@{at.tau:g}, base -> trained", texts))
+    return rows
 
 
 def _grid_table(records: Sequence[Record], dataset: str) -> Table:
@@ -328,17 +377,22 @@ def _grid_table(records: Sequence[Record], dataset: str) -> Table:
         raise unknown("dataset", dataset, {name for record in records for name in record.evaluations})
     trained = [record for record in found if (record.gap or {}).get(dataset)]
     k = _refuse_mixed(found, trained, dataset)
-    level = {f"{100 * record.gap[dataset].confidence:g} %" for record in trained if record.gap} or {"95 %"}
-    result = _table(f"{found[0].suite.name}: {dataset}", "in %; a lower gap is better; tokens are those of training")
-    result.add_column("cell", overflow="fold")
-    for name in ("pass@1", f"pass@{k}", f"gap [{level.pop()}]", "crossing", "tokens"):
+    caption = (
+        f"in %, means over seeds; a lower gap is better; sd: of the gap between seeds. Fewer than {MIN_SEEDS} seeds say too "
+        "little for a place. The page compares algorithms, with intervals."
+    )
+    result = _table(f"{found[0].suite.name}: {dataset}", caption)
+    result.add_column("algorithm", overflow="fold")
+    for name in ("seeds", "pass@1", f"pass@{k}", "gap", "sd", "tokens"):
         result.add_column(name, justify="right", no_wrap=True)
     bases = [record for record in found if record.cell.algorithm == BASE]
     first = trained[0].gap[dataset] if trained and trained[0].gap else None
     if not bases and first:  # the records of the trained cells know it too
-        result.add_row("base", percent(first.base_pass_at_1), percent(first.base_pass_at_k), NONE, NONE, NONE)
-    for record in [*bases, *sorted(trained, key=lambda record: _order(record, dataset))]:
-        result.add_row(*_row(record, dataset, k))
+        result.add_row("base", NONE, percent(first.base_pass_at_1), percent(first.base_pass_at_k), NONE, NONE, NONE)
+    for record in bases:
+        result.add_row(*_base_row(record, dataset, k))
+    for texts in _trained_rows(trained, dataset):
+        result.add_row(*(Text(text) for text in texts))
     return result
 
 
@@ -354,26 +408,35 @@ def _refuse_mixed(found: Sequence[Record], trained: Sequence[Record], dataset: s
     return one.k or max(max(record.evaluations[dataset].pass_at_k) for record in found)
 
 
-def _order(record: Record, dataset: str) -> tuple[bool, float, str, int]:
-    gap = record.gap[dataset].gap if record.gap else 0.0
-    seed = -1 if record.cell.seed is None else record.cell.seed
-    return not record.evaluations[dataset].valid, gap, label(record.cell), seed
+def _base_row(record: Record, dataset: str, k: int) -> list[Text]:
+    at = record.evaluations[dataset].pass_at_k
+    return [Text(text) for text in (cell_name(record.cell), NONE, percent(at.get(1)), percent(at.get(k)), *[NONE] * 3)]
 
 
-def _row(record: Record, dataset: str, k: int) -> list[Text]:
-    """Returns the row of one cell: the base's own numbers, or the trained model's with its gap."""
-    evaluation, gap = record.evaluations[dataset], (record.gap or {}).get(dataset)
-    at_1, at_k = (
-        (evaluation.pass_at_k.get(1), evaluation.pass_at_k.get(k))
-        if gap is None
-        else (
-            gap.trained_pass_at_1,
-            gap.trained_pass_at_k,
-        )
-    )
-    value = NONE if gap is None else f"{percent(gap.gap)} {span(gap.low, gap.high)}"
-    if not evaluation.valid:
-        value = "invalid (errors)"
-    cross = NONE if gap is None else crossing_in_short(gap.crossing)
-    texts = [cell_name(record.cell), percent(at_1), percent(at_k), value, cross, short(training_tokens(record))]
-    return [Text(text) for text in texts]
+def _trained_rows(trained: Sequence[Record], dataset: str) -> list[list[str]]:
+    """A row per algorithm, means over its valid cells, and one per invalid cell."""
+    valid = [record for record in trained if record.evaluations[dataset].valid]
+    groups: dict[str, list[Record]] = {}
+    for record in valid:
+        groups.setdefault(label(record.cell), []).append(record)
+    gaps = {name: [record.gap[dataset] for record in records if record.gap] for name, records in groups.items()}
+
+    def order(name: str) -> tuple[bool, float, str]:
+        return len(gaps[name]) < MIN_SEEDS, statistics.fmean(gap.gap for gap in gaps[name]), name
+
+    rows = [_algorithm_row(name, gaps[name], groups[name]) for name in sorted(groups, key=order)]
+    invalid_cells = sorted((record for record in trained if record not in valid), key=lambda one: cell_name(one.cell))
+    return [*rows, *([cell_name(one.cell), NONE, NONE, NONE, "invalid (errors)", NONE, NONE] for one in invalid_cells)]
+
+
+def _algorithm_row(name: str, gaps: Sequence[Gap], records: Sequence[Record]) -> list[str]:
+    tokens = [spent for record in records if (spent := training_tokens(record)) is not None]
+    return [
+        name,
+        str(len(gaps)),
+        percent(statistics.fmean(gap.trained_pass_at_1 for gap in gaps)),
+        percent(statistics.fmean(gap.trained_pass_at_k for gap in gaps)),
+        percent(statistics.fmean(gap.gap for gap in gaps)),
+        percent(statistics.stdev(gap.gap for gap in gaps)) if len(gaps) > 1 else NONE,
+        short(statistics.fmean(tokens)) if tokens else NONE,
+    ]
