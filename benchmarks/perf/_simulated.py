@@ -8,6 +8,7 @@ two of them is 0 in truth. Axes: A algorithms, S seeds, N problems.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,7 @@ class Population:
 
     def shares(self, latent: Floats) -> Floats:
         """Success probabilities of standard normal latent values."""
-        curve = special.betaincinv(self.a, self.b, special.ndtr(_GRID))
-        return np.interp(latent, _GRID, curve)
+        return np.interp(latent, _GRID, _curve(self))
 
     def pass_at_k(self, k: int, shift_sd: float = 0.0) -> float:
         """The true pass@k, where the latent values of runs are shifted with this standard deviation."""
@@ -42,13 +42,20 @@ class Population:
 
     def shift_of(self, seed_sd: float) -> float:
         """The sd of the latent shift that gives pass@1 this sd over training seeds."""
-        step = 0.01
-        slope = (np.mean(self.shares(self._draws() + step)) - np.mean(self.shares(self._draws() - step))) / (2 * step)
-        return float(seed_sd / slope)
+        return seed_sd / _slope(self)
 
-    @staticmethod
-    def _draws() -> Floats:
-        return np.asarray(special.ndtri((np.arange(20_000) + 0.5) / 20_000))
+
+@functools.lru_cache
+def _curve(population: Population) -> Floats:
+    """The success probability at every point of the grid of latent values."""
+    return np.asarray(special.betaincinv(population.a, population.b, special.ndtr(_GRID)))
+
+
+@functools.lru_cache
+def _slope(population: Population) -> float:
+    """How fast pass@1 rises with a shift of all latent values."""
+    latent, step = special.ndtri((np.arange(20_000) + 0.5) / 20_000), 0.01
+    return float(np.mean(population.shares(latent + step) - population.shares(latent - step)) / (2 * step))
 
 
 BASE = Population("base: pass@1 22 %, pass@256 95 %", 0.60, 2.10)
