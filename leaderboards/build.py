@@ -3,8 +3,9 @@
     rlvr-gap leaderboard --runs runs --out page.html
 
 Records that must not be compared never share a table; `summary.Key` says what they must have in common. Every number
-comes from counts (`measure.py`). What cannot be used is listed on the page and in what `build` returns. The page loads nothing and runs nothing: its style and
-pictures are inside it, and all text from a record is escaped. The same records give the same bytes.
+comes from counts (`measure.py`). What cannot be used is listed on the page and in what `build` returns. The page loads
+nothing and runs nothing: its style and pictures are inside it, and all text from a record is escaped. The same records
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -329,7 +330,8 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds", "solved_by_one", "beyond_doubt")
+    words: tuple[str, ...] = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds")
+    words += ("solved_by_one", "by_chance", "beyond_doubt")
     environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
     environment.filters |= {"utc": summary.utc, "phases": _phases}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}

@@ -67,7 +67,9 @@ def comparison(
     everyone = [*([reference] if reference else []), *(counts for seeds in judged.values() for counts in seeds)]
     at, samples = k or 1, cover_samples(*everyone)
     scores = Scores(
-        algorithms={name: np.stack([_scores(counts, at, samples) for counts in seeds]) for name, seeds in judged.items()},
+        algorithms={
+            name: np.stack([_scores(counts, at, samples) for counts in seeds]) for name, seeds in judged.items()
+        },
         base_NQ=_scores(reference, at, samples) if reference else None,
         binary_at_k=near_binary(at, *everyone),
         binary_base=reference is not None and near_binary(at, reference),

@@ -73,9 +73,7 @@ def table(
     shape = (len(seed_sds), seeds, problems)
     common_N = rng.standard_normal(problems)
     of_algorithm = rng.standard_normal((shape[0], 1, problems))
-    latent = (
-        np.sqrt(PROBLEM) * common_N + np.sqrt(ALGORITHM) * of_algorithm + np.sqrt(RUN) * rng.standard_normal(shape)
-    )
+    latent = np.sqrt(PROBLEM) * common_N + np.sqrt(ALGORITHM) * of_algorithm + np.sqrt(RUN) * rng.standard_normal(shape)
     shift_A = np.array([population.shift_of(sd) for sd in sorted(set(seed_sds))])
     sds = shift_A[np.searchsorted(sorted(set(seed_sds)), seed_sds)]
     shift = sds[:, None, None] * rng.standard_normal((*shape[:2], 1))

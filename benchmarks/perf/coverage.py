@@ -102,7 +102,8 @@ def measure(cell: Cell, tables: int, joint: bool = True, before: bool = True) ->
                 _claim(at_k.simultaneous(pair_weights()) if joint else []),
             )
         )
-    return Measured(*np.array(rows, dtype=float).T, width=float(100 * np.mean(widths)))
+    columns = np.array(rows, dtype=float).T
+    return Measured(*columns[:7], 100 * float(np.mean(widths)))
 
 
 def _hold(found: Sequence[Estimate]) -> float:
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", type=int, default=200, help="simulated tables of each cell")
     parser.add_argument("--problems", type=int, nargs="+", default=PROBLEMS, help="numbers of problems")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="numbers of training seeds")
-    parser.add_argument("--seed-sd", type=float, nargs="+", default=SEED_SDS, help="sd of pass@1 between seeds, a share")
+    parser.add_argument("--seed-sd", type=float, nargs="+", default=SEED_SDS, help="sd of pass@1 between seeds")
     parser.add_argument("--out-of-domain", action="store_true", help="pass@1 of 8 %% instead of 40 %%")
     given = parser.parse_args(arguments)
     population = OUT_OF_DOMAIN if given.out_of_domain else TRAINED

@@ -96,7 +96,7 @@ class Standing:
     cover: tuple[Estimate, ...]
     from_base: FromBase | None
     place: Place | None
-    """By pass@1, which with one base for all is by the gap. None with fewer than `MIN_SEEDS` seeds, or no base to trust."""
+    """By pass@1, which with one base for all is by the gap. None with fewer than `MIN_SEEDS` seeds or a base near 0."""
 
 
 @dataclass(frozen=True)

@@ -176,5 +176,3 @@ def _reaches(ks: Sequence[int], base_K: Floats, target: float) -> float:
 def between(k_left: int, k_right: int, share: float) -> float:
     """The k at `share` of the way from left to right on log k."""
     return float(k_left * (k_right / k_left) ** share)
-
-

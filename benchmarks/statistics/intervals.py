@@ -15,15 +15,15 @@ A contrast d_i = sum over a of w_a mean_s(y_asi), such as the difference of two 
 
     variance of its mean = var_i(d_i) / N  +  sum over a of w_a^2 sigma_T^2 / S_a
 
-The first term already holds P and e. The second uses sigma_T^2 = MS_seeds - MS_rest / N, never below zero, from the two
-mean squares of the analysis of variance, pooled over all algorithms with two seeds or more. The interval is a t interval
-with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946). Intervals for many contrasts at once use the
-maximum of the correlated t statistics (`Effects.simultaneous`). `docs/statistics.md` shows the measured coverage, and
-`python -m benchmarks.perf.coverage` measures it again.
+The first term already holds P and e. The second uses sigma_T^2 = MS_seeds - MS_rest / N, never below zero, from the
+two mean squares of the analysis of variance, pooled over all algorithms with two seeds or more. The interval is a t
+interval with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946). Intervals for many contrasts at once use
+the maximum of the correlated t statistics (`Effects.simultaneous`). `docs/statistics.md` shows the measured coverage,
+and `python -m benchmarks.perf.coverage` measures it again.
 
-**Where every estimate is 0 or 1** (k equal to the number of samples) a sample in which nothing moved has variance 0, and
-t would claim certainty. There, pseudo-problems are added: half a problem for each of the four outcomes of a paired
-difference (Agresti and Min, Statistics in Medicine 24, 2005), two successes and two failures for a single share
+**Where nearly every estimate is 0 or 1** (k near the number of samples) a sample in which nothing moved has variance 0,
+and t would claim certainty. There, pseudo-problems are added: half a problem for each of the four outcomes of a
+paired difference (Agresti and Min, Statistics in Medicine 24, 2005), two successes and two failures for a single share
 (Agresti and Coull 1998). The mean over S seeds gets 1/S of that. A contrast that does not vary at all is treated in the
 same way.
 
@@ -229,7 +229,7 @@ def t_quantile(share: float, df: float) -> float:
 
 
 def mean_interval(values_N: ArrayLike, confidence: float = 0.95, added: float = 0.0, level: bool = False) -> Estimate:
-    """The mean over problems with its t interval. `level`: the values are shares (0 to 1) and not differences (-1 to 1).
+    """The mean over problems with its t interval. `level`: the values are shares, 0 to 1, and not differences.
 
     `added`: the weight of the pseudo-problems (see the top of this file) where values are 0 or 1: 1 for a share, 2 for
     a difference of two, 0 for none. Where all values are equal they are added in any case. With a single problem
