@@ -49,7 +49,7 @@ def table(records: Sequence[Record], dataset: str | None = None) -> Table:
     """Returns the results as a table that is at most 80 characters wide, as long as names are short.
 
     With a dataset, each algorithm is a row, with means over its seeds: the base first, then those with enough seeds
-    for a place by ascending gap (lower is better), then the others. Invalid cells come last, each with a row of its own.
+    for a place by ascending gap (lower is better), then the others. Invalid cells come last, one by one.
     Without a dataset, `records` must hold one trained cell; its quantities are the rows and its datasets the columns.
     Raises UsageError for no record, an unknown dataset, several cells and no dataset, or records that must not be
     mixed.

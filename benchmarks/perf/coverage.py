@@ -102,8 +102,9 @@ def measure(cell: Cell, tables: int, joint: bool = True, before: bool = True) ->
                 _claim(at_k.simultaneous(pair_weights()) if joint else []),
             )
         )
-    columns = np.array(rows, dtype=float).T
-    return Measured(*columns[:7], 100 * float(np.mean(widths)))
+    before_1, at_1, at_k, gap, before_claims, claims, claims_k = np.array(rows, dtype=float).T
+    width = 100 * float(np.mean(widths))
+    return Measured(before_1, at_1, at_k, gap, before_claims, claims, claims_k, width)
 
 
 def _hold(found: Sequence[Estimate]) -> float:
