@@ -10,8 +10,8 @@ Paper: arXiv 2503.14476, equations 7 to 13, section 4.1.     make bench ALGO=dap
     overlong penalty 0 up to limit - buffer, then falling linearly to -1 at the limit
 
 Differences from the paper: 1. after the last refill round it trains on what there is, with a logged warning, where the
-source stops with an error; 2. a refill round generates only as many prompts as are missing, where the source
-generates a whole batch and drops what is left over.
+source stops with an error; 2. a refill round generates as many groups as the share of groups with signal so far in the
+step lets expect to be needed, where the source generates a whole batch; what is left over is dropped in both.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from algorithms.cost import Cost, Spent, peak_memory_bytes
 from algorithms.critic import Critic, explained_variance
 from algorithms.greedy import greedy_decoding
 from algorithms.reference import MovingReference
-from algorithms.refill import PromptStream
+from algorithms.refill import DynamicSampling, PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
 from algorithms.schedule import BudgetSchedule, rate_factor
 from algorithms.settings import Settings
@@ -148,58 +148,26 @@ class RLVRTrainer(GRPOTrainer):
     # -------------------------------------------------------------------------------- dynamic sampling
 
     def _refill(self, algorithm: NeedsRefill, rows: list[Row]) -> None:
-        """Replaces groups without signal, in place, by the groups of fresh prompts, for a bounded number of rounds.
-
-        Every process generates as many groups in a round as the one that lacks most, so that collective calls stay in
-        step. A group that no round could replace keeps its rows as filler.
-        """
-        size, rounds = self.num_generations, 0
-        everything = list(rows)
-        missing = self._without_signal(algorithm, rows)
-        for _ in range(algorithm.refill_rounds):
-            most = self._most(len(missing))
-            if most == 0:
-                break
-            rounds += 1
-            fresh = self._fresh(most)
-            everything += fresh
-            silent = self._without_signal(algorithm, fresh)
-            useful = [slot for slot in range(most) if slot not in silent]
-            for slot, source in zip(missing, useful, strict=False):
-                rows[slot * size : (slot + 1) * size] = fresh[source * size : (source + 1) * size]
-            missing = missing[len(useful) :]
-        for slot in missing:
-            for row in rows[slot * size : (slot + 1) * size]:
-                row.filler = True
+        """Replaces groups without signal in place, and counts and reports what it took."""
+        sampling = DynamicSampling(
+            algorithm, self._refill_stream, self.num_generations, self.accelerator, self._roll_out_groups
+        )
+        filled = sampling.fill(rows)
         kept = [row for row in rows if not row.filler]
         self._spend("sampled", len(kept), tokens(kept))
-        self._spend("discarded", len(everything) - len(kept), tokens(everything) - tokens(kept))
-        self._report_refill(rounds, len(missing))
-
-    def _report_refill(self, rounds: int, short: int) -> None:
-        short_everywhere = int(self.accelerator.reduce(self._tensor([short])).sum())
-        self._metrics["train"]["refill/rounds"].append(rounds)
-        self._metrics["train"]["refill/short_groups"].append(short_everywhere)
-        if short_everywhere and self.accelerator.is_main_process:
+        self._spend("discarded", filled.completions - len(kept), filled.tokens - tokens(kept))
+        self._metrics["train"]["refill/rounds"].append(filled.rounds)
+        self._metrics["train"]["refill/short_groups"].append(filled.short)
+        if filled.short and self.accelerator.is_main_process:
             log.warning(
                 "step %d: %d of %d groups are without signal after %d refill rounds; training on the rest",
-                self.cost.steps + 1, short_everywhere, self.settings.prompts_per_step, rounds,
+                self.cost.steps + 1, filled.short, self.settings.prompts_per_step, filled.rounds,
             )  # fmt: skip
 
-    def _without_signal(self, algorithm: NeedsRefill, rows: Sequence[Row]) -> list[int]:
-        correct_PG = torch.tensor([row.verdict is True for row in rows]).view(-1, self.num_generations)
-        valid_PG = torch.tensor([row.valid for row in rows]).view(-1, self.num_generations)
-        signal_P = algorithm.has_signal(correct_PG, valid_PG)
-        return (~signal_P).nonzero().flatten().tolist()
-
-    def _fresh(self, groups: int) -> list[Row]:
-        """The groups of this process's next prompts of the refill stream, sampled and judged."""
-        indices = self._refill_stream.take(groups, self.accelerator.process_index, self.accelerator.num_processes)
+    def _roll_out_groups(self, indices: Sequence[int]) -> list[Row]:
+        """A group of completions for each of these problems, sampled and judged."""
         batch = [self.train_dataset[index] for index in indices for _ in range(self.num_generations)]
         return self._roll_out([row["prompt"] for row in batch], [row["problem"] for row in batch])
-
-    def _most(self, count: int) -> int:
-        return int(self.accelerator.gather(self._tensor([count])).max())
 
     # -------------------------------------------------------------------------------- rewards and advantages
 

@@ -47,8 +47,12 @@ GIVEN = (
     ((B, EOS), (A, EOS), (C, A, EOS), (A, C, EOS)),
 )
 FRESH = (
-    ((A, EOS), (B, A, EOS), (B, C, EOS), (A, A, A, EOS)),  # takes the place of the group that is all correct
-    ((C, EOS), (A, EOS), (A, B, EOS), (C, A, EOS)),  # as silent as what it was to replace: that one becomes filler
+    # Two groups are missing and half had signal, so four are asked for: two of each of two processes.
+    ((C, EOS), (A, EOS), (A, B, EOS), (C, A, EOS)),
+    ((A, EOS), (A, C, EOS), (C, EOS), (EOS,)),
+    # The second process's: this one takes the place of the first's group that is all correct.
+    ((A, EOS), (B, A, EOS), (B, C, EOS), (A, A, A, EOS)),
+    ((A, EOS), (C, EOS), (A, A, EOS), (EOS,)),  # nothing is left for the group that is all wrong: it becomes filler
 )
 GREEDY = ((B, EOS), (A, A, EOS), (C, C, EOS), (B, A, EOS))
 """Right, wrong, failed, right."""

@@ -192,10 +192,10 @@ def test_greedy_baseline(two: Run) -> None:
 
 
 def test_refill(two: Run) -> None:
-    """Each process lacked one group; the first found a fresh one, and the second's stays as filler."""
+    """Each process lacked one group; the second found one, which went to the first, and its own stays as filler."""
     told, mask_BT = two.told("dapo"), two.loss_mask("dapo")
     ids = two.batch("dapo")["completion_ids"]
-    assert [row[row != toy.PAD].tolist() for row in ids[4:8]] == [list(row) for row in worker.FRESH[0]]
+    assert [row[row != toy.PAD].tolist() for row in ids[4:8]] == [list(row) for row in worker.FRESH[2]]
     assert (mask_BT[8:12] == 0).all() and (two.batch("dapo")["advantages"][8:12] == 0).all()
     assert (mask_BT.sum(1)[[*range(8), *range(12, 16)]] > 0).tolist() == [row != 2 for row in range(12)]
     assert told["log"]["refill/rounds"] == 1 and told["log"]["refill/short_groups"] == 1
@@ -204,8 +204,8 @@ def test_refill(two: Run) -> None:
         return {"completions": 4 * len(groups), "tokens": sum(len(row) for group in groups for row in group)}
 
     given, fresh = worker.GIVEN, worker.FRESH
-    assert told["cost"]["sampled"] == spent([given[0], fresh[0], given[3]])
-    assert told["cost"]["discarded"] == spent([given[1], given[2], fresh[1]])
+    assert told["cost"]["sampled"] == spent([given[0], fresh[2], given[3]])
+    assert told["cost"]["discarded"] == spent([given[1], given[2], fresh[0], fresh[1], fresh[3]])
 
 
 # ------------------------------------------------------------------------------------------------ whole runs
