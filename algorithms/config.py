@@ -65,7 +65,7 @@ def config_fields(
         **BOOKKEEPING,
         **algorithm.trl_config(),
         **_batches(settings, processes),
-        **_rollouts(settings, processes),
+        **_rollouts(settings),
         **_precision(settings, accelerator),
         **_sharding(settings, processes),
         "output_dir": folder,
@@ -162,8 +162,14 @@ def _check_keys(section: str, given: Iterable[str], allowed: Iterable[str]) -> N
 
 def _check_vllm(vllm: dict[str, Any]) -> None:
     _check_keys("vllm", vllm, {"use_vllm"} | {name.removeprefix("vllm_") for name in VLLM_FIELDS})
-    if vllm.get("mode", "colocate") not in ("colocate", "server"):
-        raise UsageError(f"training.vllm.mode is '{vllm['mode']}'; expected colocate or server.")
+    mode, parallel = vllm.get("mode", "colocate"), vllm.get("tensor_parallel_size", 1)
+    if mode not in ("colocate", "server"):
+        raise UsageError(f"training.vllm.mode is '{mode}'; expected colocate or server.")
+    if mode == "colocate" and vllm.get("use_vllm", True) and parallel != 1:
+        raise UsageError(
+            f"training.vllm.tensor_parallel_size is {parallel}, with which no training has been shown to work; "
+            "expected 1, or mode: server."
+        )
 
 
 def _check_fsdp(fsdp: dict[str, Any]) -> None:
@@ -216,12 +222,9 @@ def _batches(settings: Settings, processes: int) -> dict[str, Any]:
     }
 
 
-def _rollouts(settings: Settings, processes: int) -> dict[str, Any]:
+def _rollouts(settings: Settings) -> dict[str, Any]:
     sampling = settings.sampling
     vllm: dict[str, Any] = {f"vllm_{key}": v for key, v in (settings.vllm or {}).items() if key != "use_vllm"}
-    parallel = vllm.get("vllm_tensor_parallel_size", 1)
-    if use_vllm(settings) and vllm.get("vllm_mode", "colocate") == "colocate" and processes % parallel:
-        raise UsageError(f"{processes} training processes do not split into vLLM's tensor_parallel_size = {parallel}.")
     return {
         "max_completion_length": sampling.max_new_tokens,
         "temperature": sampling.temperature,

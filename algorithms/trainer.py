@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import set_seed
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
+from trl.generation import vllm_generation
 
 from algorithms.base import (
     Algorithm,
@@ -58,7 +58,8 @@ class RLVRTrainer(GRPOTrainer):
         self, algorithm: Algorithm, settings: Settings, verify: Verify, critic: torch.nn.Module | None = None,
         **trl: Any,  # GRPOTrainer's own arguments: model, args, train_dataset, processing_class, callbacks, peft_config
     ) -> None:  # fmt: skip
-        super().__init__(reward_funcs=[verifier], **trl)
+        with seeded_engine(trl["args"]):
+            super().__init__(reward_funcs=[verifier], **trl)
         self.algorithm = algorithm
         self.settings = settings
         self.verify = verify
@@ -67,9 +68,6 @@ class RLVRTrainer(GRPOTrainer):
         """Of the budget, before the current step; what the learning rate's schedule is defined over."""
         self.generation_config: Any = getattr(self, "generation_config", None)  # vLLM has neither
         self.generation_kwargs: Any = getattr(self, "generation_kwargs", None)
-        if self.use_vllm:
-            # A colocated vLLM has just seeded the process's generators with 0, whatever the training's seed.
-            set_seed(derive("rollouts", self.args.seed, self.accelerator.process_index) % 2**32)
         self._problems: list[int] = []
         self._refill_stream = PromptStream(len(self.train_dataset), self.args.seed)
         self._rows: list[Row] = []
@@ -361,6 +359,25 @@ class RLVRTrainer(GRPOTrainer):
         spent: Spent = getattr(self.cost, kind)
         spent.completions += total[0]
         spent.tokens += total[1]
+
+
+@contextlib.contextmanager
+def seeded_engine(args: GRPOConfig) -> Iterator[None]:
+    """Within it, TRL makes a colocated vLLM with a seed of this training's and of the engine's number.
+
+    TRL's own seed is the engine's number alone. The ranks of one engine must have one seed: they sample the same token
+    each for itself. vLLM seeds the process's generators with it, which a checkpoint then holds.
+    """
+    if not (args.use_vllm and args.vllm_mode == "colocate"):
+        yield
+        return
+    seed = derive("rollouts", args.seed, args.process_index // args.vllm_tensor_parallel_size) % 2**32
+    make = vllm_generation.LLM
+    vllm_generation.LLM = lambda **settings: make(**{**settings, "seed": seed})
+    try:
+        yield
+    finally:
+        vllm_generation.LLM = make
 
 
 def verifier(*_: Any, **__: Any) -> list[float]:

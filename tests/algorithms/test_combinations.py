@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "vllm, unknown key": ("grpo", {"vllm": {"gpu_memory": 0.4}}, 1, "no setting 'gpu_memory'; it has: enable_sleep"),
     "vllm, unknown mode": ("grpo", {"vllm": {"mode": "remote"}}, 1, "mode is 'remote'; expected colocate or server"),
     "vllm, tensor parallel": (
-        "grpo", {"vllm": {"tensor_parallel_size": 4}}, 2, "do not split into vLLM's tensor_parallel_size = 4",
+        "grpo", {"vllm": {"tensor_parallel_size": 4}}, 4, "is 4, with which no training has been shown to work; expected 1",
     ),
     "LoRA on the head": ("grpo", {"lora": {**LORA, "target_modules": ["q_proj", "lm_head"]}}, 1, "never be trained"),
     "a group of one": ("grpo", {"group_size": 1}, 1, "the trainer needs at least 2 completions a prompt"),

@@ -107,6 +107,8 @@ def test_two_steps_with_weights_that_reach_vllm(on_cpu, tmp_path, monkeypatch):
     trained = greedy_by_transformers(str(result.policy), prompts)
     assert greedy_by_vllm(made[0], prompts) == trained
     assert trained != greedy_by_transformers(MODEL, prompts)
+    config = made[0].vllm_generation.llm.llm_engine.vllm_config.model_config
+    assert config.seed == derive("rollouts", 0, 0) % 2**32
 
 
 def test_seeds_of_training_reach_the_rollouts(on_cpu, tmp_path):
