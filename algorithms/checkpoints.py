@@ -33,10 +33,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What the trainer wrote of itself: cost, refill_cursor, share_used. Damaged: Failure."""
+    """What the trainer wrote of itself: cost, refill_cursor, share_used, processes. Damaged: Failure."""
     try:
         state = json.loads((checkpoint / STATE_FILE).read_text())
-        return {**state, "cost": Cost.from_json(state["cost"])}
+        return {**state, "cost": Cost.from_json(state["cost"]), "processes": int(state["processes"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(f"{checkpoint / STATE_FILE} is damaged ({error}): remove the checkpoint.") from error
 

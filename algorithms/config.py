@@ -245,7 +245,7 @@ VLLM_FIELDS = (
 )  # fmt: skip
 FSDP_KEYS = (
     "version", "auto_wrap_policy", "min_num_params", "transformer_layer_cls_to_wrap", "cpu_offload",
-    "cpu_ram_efficient_loading", "state_dict_type", "activation_checkpointing", "reshard_after_forward",
+    "cpu_ram_efficient_loading", "state_dict_type", "activation_checkpointing", "reshard_after_forward", "replicas",
 )  # fmt: skip
 
 
@@ -259,9 +259,22 @@ def _precision(settings: Settings, accelerator: bool) -> dict[str, Any]:
 
 
 def _sharding(settings: Settings, processes: int) -> dict[str, Any]:
-    section = "fsdp" if settings.fsdp is not None else "deepspeed"
-    if getattr(settings, section) is not None and processes == 1:
-        raise UsageError(f"training.{section} is for several training processes: --processes N.")
+    name = "fsdp" if settings.fsdp is not None else "deepspeed"
+    if getattr(settings, name) is not None and processes == 1:
+        raise UsageError(f"training.{name} is for several training processes: --processes N.")
     if settings.fsdp is not None:
-        return {"fsdp": True, "fsdp_config": dict(settings.fsdp)}
+        section = dict(settings.fsdp)
+        return {"fsdp": True, **_mesh(section.pop("replicas", 1), processes), "fsdp_config": section}
     return {"deepspeed": dict(settings.deepspeed)} if settings.deepspeed is not None else {}
+
+
+def _mesh(replicas: Any, processes: int) -> dict[str, Any]:
+    """Hybrid sharding: each of `replicas` groups of processes holds all weights, spread over its members."""
+    if replicas == 1:
+        return {}
+    if not isinstance(replicas, int) or replicas < 1 or processes % replicas or processes == replicas:
+        raise UsageError(
+            f"training.fsdp.replicas is {replicas!r}; expected 1, or a number that divides the {processes} processes "
+            "into groups of two or more, such as the number of machines."
+        )
+    return {"parallelism_config": {"dp_replicate_size": replicas, "dp_shard_size": processes // replicas}}

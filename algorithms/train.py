@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.parallelism_config import ParallelismConfig
 from datasets import Dataset
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -91,11 +92,12 @@ def train(spec: TrainSpec) -> TrainResult:
     if (spec.folder / RESULT_FILE).exists():
         return _read_result(spec)
     _check_world(spec.processes)
-    check_machine(spec.settings, spec.processes)
+    check_machine(spec.settings, int(os.environ.get("LOCAL_WORLD_SIZE", spec.processes)))
     transformers_logging.disable_progress_bar()  # ours says more
     checkpoint = last_checkpoint(spec.folder)
     if checkpoint is not None:
         check_architecture(checkpoint, spec.model, spec.revision)
+        _check_same_world(checkpoint, spec.processes)
     if checkpoint is None or not _is_over(checkpoint, spec.settings):
         trainer = make_trainer(spec)
         try:
@@ -127,7 +129,7 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
         accelerator=torch.cuda.is_available(),
     )  # fmt: skip
     try:
-        args = GRPOConfig(**fields)
+        args = GRPOConfig(**with_mesh(fields))
     except (ValueError, ImportError) as error:
         raise UsageError(f"these settings of training cannot work together here: {error}") from error
     if spec.revision is not None:
@@ -157,10 +159,16 @@ def refusal(algorithm: Algorithm, settings: Settings) -> str | None:
     """Why TRL refuses the settings of an algorithm; None where it accepts them. It loads no model."""
     fields = config_fields(algorithm, settings, folder="out", seed=0, processes=1, accelerator=False)
     try:
-        GRPOConfig(**fields)
+        GRPOConfig(**with_mesh(fields))
     except (ValueError, ImportError) as error:
         return _one_line(error)
     return None
+
+
+def with_mesh(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with accelerate's object in place of the sizes of a mesh, which are what is recorded."""
+    mesh = fields.get("parallelism_config")
+    return fields if mesh is None else fields | {"parallelism_config": ParallelismConfig(**mesh)}
 
 
 def load_policy(model: str, revision: str | None) -> tuple[Any, Any]:
@@ -278,6 +286,16 @@ def _check_world(processes: int) -> None:
     if found != processes:
         raise UsageError(
             f"{found} training processes run, {processes} were asked for: torchrun --nproc_per_node {processes}."
+        )
+
+
+def _check_same_world(checkpoint: Path, processes: int) -> None:
+    """Each process has random numbers of its own: with another number of them, the run would be another one."""
+    began = read_state(checkpoint)["processes"]
+    if began != processes:
+        raise UsageError(
+            f"{checkpoint.parent} was begun by {began} training processes and cannot go on with {processes}: "
+            f"train with {began}, or in another folder."
         )
 
 

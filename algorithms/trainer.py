@@ -331,6 +331,7 @@ class RLVRTrainer(GRPOTrainer):
         if self.accelerator.is_main_process:
             state = {
                 "cost": self.cost.to_json(), "refill_cursor": self._refill_stream.cursor, "share_used": self.share_used,
+                "processes": self.accelerator.num_processes,
             }  # fmt: skip
             write_json_atomic(folder / STATE_FILE, state)
 

@@ -25,7 +25,22 @@ ChangesOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting, such as training.learning_rate=1e-4; repeatable.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
-ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number of training processes (torchrun).")]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=1, help="Number of training processes on each machine (torchrun).")
+]
+NodesOption = Annotated[
+    int, typer.Option("--nodes", min=1, help="Number of machines that train; run the same command on each of them.")
+]
+NodeRankOption = Annotated[
+    int | None, typer.Option("--node-rank", help="Number of this machine, from 0; default: NODE_RANK, or SLURM's.")
+]
+MeetingOption = Annotated[
+    str,
+    typer.Option("--rdzv-endpoint", help="HOST:PORT of machine 0; default: MASTER_ADDR and MASTER_PORT, or SLURM's."),
+]
+LaunchOption = Annotated[
+    str, typer.Option("--launch", help="Command that starts training in place of torchrun: 'accelerate launch ...'.")
+]
 VerdictOption = Annotated[
     str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]

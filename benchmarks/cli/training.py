@@ -12,7 +12,11 @@ import typer
 from benchmarks.cli.options import (
     ChangesOption,
     EngineOption,
+    LaunchOption,
+    MeetingOption,
     ModelOption,
+    NodeRankOption,
+    NodesOption,
     OutOption,
     ProcessesOption,
     QuietOption,
@@ -36,6 +40,10 @@ def bench(
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
     processes: ProcessesOption = 1,
+    nodes: NodesOption = 1,
+    node_rank: NodeRankOption = None,
+    rdzv_endpoint: MeetingOption = "",
+    launch: LaunchOption = "",
     changes: ChangesOption = None,
     beside: Annotated[
         list[str] | None,
@@ -49,16 +57,21 @@ def bench(
     package.module:Class; docs/extend.md shows how to write one.
 
     You can interrupt it at any moment: finished parts are kept, and the same command continues. It writes
-    OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
+    OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html. With --nodes, OUT must be on a disk that all
+    machines share; machine 0 evaluates.
     """
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
+    from benchmarks.runs.machines import Machines
     from benchmarks.runs.run_folder import Place
 
     with Progress(quiet) as progress:
-        place = Place(out, engine, workers, processes, progress)
+        machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
+        place = Place(out, engine, workers, processes, progress, machines)
         cell = CellRun(load_suite(suite, model, changes), algo, seed, place, tuple(beside or ()))
+        if machines.index > 0:
+            return cell.join()
         record = cell.run()
     show([record], out / cell.suite.name, cell.folder)
 

@@ -6,6 +6,7 @@ the record back, and a call on an unfinished one continues it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -125,6 +126,25 @@ class CellRun:
 
     def _gaps(self, base: Record, results: Mapping[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
         return gaps(base, self.base.folder, results, self.suite.evaluation.k, verdict)
+
+    def join(self) -> None:
+        """Takes part in the training as one of the machines that are not the first.
+
+        It waits until the first one has written the cell's spec and evaluated the base, or has finished the cell.
+        """
+        if self.algorithm == BASE:
+            return
+        with self.place.progress.stage("wait for the first machine", unit="s") as stage:
+            while not self._is_ready():
+                time.sleep(1)
+                stage.advance(1)
+        if not (self.folder / RECORD).exists():
+            self.claim(identify(self.suite.base_path, self.suite.base_revision))
+            self.training.start()
+
+    def _is_ready(self) -> bool:
+        base_is_done = (self.folder / SPEC).exists() and (self.base.folder / RECORD).exists()
+        return base_is_done or (self.folder / RECORD).exists()
 
     def _base_record(self) -> Record:
         """Returns the base's record. It reports damaged counts or other task or verifier versions before training."""

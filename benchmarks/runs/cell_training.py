@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,23 +37,31 @@ class CellTraining:
         """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
         from algorithms.config import check_machine, config_fields
 
-        settings, processes = self.suite.training, self.place.processes
-        check_machine(settings, processes)
+        settings, world = self.suite.training, self.place.world
+        check_machine(settings, self.place.processes)
         settings.dataset.load()
-        config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=processes, accelerator=False)
+        config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=world, accelerator=False)
 
     def run(self) -> Any:
         """Trains in the requested number of processes and returns an algorithms.train.TrainResult."""
-        if self.place.processes > 1:
-            world = ["--standalone", "--nproc_per_node", str(self.place.processes)]
-            command = [sys.executable, "-m", "torch.distributed.run", *world, "-m", "benchmarks", "train-cell"]
-            done = subprocess.run([*command, str(self.folder)], check=False)
-            if done.returncode:
-                raise Failure(f"training in {self.place.processes} processes ended with exit code {done.returncode}.")
+        self.start()
         return self.train()
 
+    def start(self) -> None:
+        """Trains in processes of their own if several, or a launcher, were asked for. It waits for this machine's.
+
+        On several machines it is called on each of them. A training that is over is not started again.
+        """
+        machines, world = self.place.machines, self.place.world
+        if (world == 1 and not machines.launcher) or (self.folder / TRAIN / "result.json").exists():
+            return
+        command = machines.command(self.place.processes, ["train-cell", str(self.folder)])
+        done = subprocess.run(command, check=False)
+        if done.returncode:
+            raise Failure(f"training in {world} processes ended with exit code {done.returncode}.")
+
     def train(self) -> Any:
-        """Trains in this process (one of `place.processes`) and returns an algorithms.train.TrainResult."""
+        """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
         from algorithms.train import train
 
         budget = self.suite.training.budget
@@ -87,7 +94,7 @@ class CellTraining:
             folder=self.folder / TRAIN,
             seed=derive("train", self.seed) % 2**32,
             progress=progress,
-            processes=self.place.processes,
+            processes=self.place.world,
         )
 
     def make_algorithm(self) -> Any:

@@ -15,6 +15,7 @@ from benchmarks.errors import Failure
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.progress import Progress
 from benchmarks.records.schema import Record, read_record
+from benchmarks.runs.machines import Machines
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
 
@@ -27,8 +28,14 @@ class Place:
     engine: str = AUTO
     workers: int | None = None
     processes: int = 1
-    """The number of training processes."""
+    """The number of training processes on each machine."""
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+    machines: Machines = field(default_factory=Machines)
+
+    @property
+    def world(self) -> int:
+        """The number of training processes on all machines."""
+        return self.machines.count * self.processes
 
 
 def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:

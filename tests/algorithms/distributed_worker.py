@@ -1,6 +1,6 @@
 """Trains each algorithm for a step on given rollouts, alone or as one of several processes, and says what it saw.
 
-    python -m tests.algorithms.distributed_worker POLICY OUT PROCESSES      (or under torch.distributed.run)
+    python -m tests.algorithms.distributed_worker POLICY OUT PROCESSES [MACHINES]      (or under torch.distributed.run)
 
 test_distributed.py runs it in two processes, and `given_steps` alone, and compares. The rollouts are given by their
 place in the global batch; the two processes' halves differ in length, so that padding is at work.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ RESUMED = ("ppo", "dapo", "prorl")
 """Those with more than TRL's own state in a checkpoint: a critic, the stream of fresh prompts, a moved reference."""
 SHARDED = ("grpo", "ppo")
 """Trained under FSDP too: a policy, and a policy with a critic."""
+ON_MACHINES = ("dapo", "ppo")
+"""Trained on two machines: groups that cross from one to the other, and a critic."""
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}
 """What the suite of the paper's setting has beside FSDP."""
 FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
@@ -186,8 +188,8 @@ def resume(name: str, policy: Path, out: Path, processes: int, **changes: Any) -
     train(resumed)
 
 
-def sharded(policy: Path, out: Path, processes: int) -> None:
-    """Steps and a resumed run under FSDP, on CPUs.
+def with_fsdp(work: Callable[[], None]) -> None:
+    """Does `work` with FSDP on CPUs.
 
     accelerate shards where the world is one of accelerators, and on CPUs silently copies the model instead: so it is
     told, once our settings are made, that the world is of the first kind. Everything behind that is what runs on GPUs.
@@ -199,9 +201,21 @@ def sharded(policy: Path, out: Path, processes: int) -> None:
         return made
 
     with mock.patch("algorithms.train.GRPOConfig", config), mock.patch("algorithms.train.check_machine"):
-        for name in SHARDED:
-            given_step(name, policy, out, processes, fsdp=FSDP)
-        resume("ppo", policy, out, processes, fsdp=FSDP, **LARGE)
+        work()
+
+
+def sharded(policy: Path, out: Path, processes: int) -> None:
+    """Steps and a resumed run under FSDP."""
+    for name in SHARDED:
+        given_step(name, policy, out, processes, fsdp=FSDP)
+    resume("ppo", policy, out, processes, fsdp=FSDP, **LARGE)
+
+
+def machines(policy: Path, out: Path, processes: int) -> None:
+    """Steps on several machines, and under FSDP with a copy of the weights on each."""
+    for name in ON_MACHINES:
+        given_step(name, policy, out, processes)
+    with_fsdp(lambda: given_step("ppo", policy, out / "hybrid", processes, fsdp={**FSDP, "replicas": 2}))
 
 
 def refusal(policy: Path, out: Path) -> str:
@@ -213,15 +227,19 @@ def refusal(policy: Path, out: Path) -> str:
     return ""
 
 
-def main(policy: Path, out: Path, processes: int) -> None:
+def main(policy: Path, out: Path, processes: int, nodes: int = 1) -> None:
+    if nodes > 1:
+        machines(policy, out, processes)
+        torch.distributed.destroy_process_group()
+        return
     given_steps(policy, out, processes)
     assert torch.distributed.get_world_size() == processes
     for name in RESUMED:
         resume(name, policy, out, processes)
     (out / f"refusal-{torch.distributed.get_rank()}.txt").write_text(refusal(policy, out))
-    sharded(policy, out / "sharded", processes)
+    with_fsdp(lambda: sharded(policy, out / "sharded", processes))
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -22,7 +22,7 @@ import algorithms
 from algorithms.base import NeedsReferenceReset
 from algorithms.config import check_machine, config_fields
 from algorithms.settings import Settings
-from algorithms.train import TrainSpec, make_trainer, train
+from algorithms.train import TrainSpec, make_trainer, train, with_mesh
 from benchmarks.errors import UsageError
 from benchmarks.suites import schema as suite
 from tests.algorithms import toy
@@ -52,6 +52,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "fsdp and deepspeed": ("grpo", {"fsdp": FSDP, "deepspeed": {}}, 2, "both fsdp and deepspeed; expected one"),
     "fsdp in one process": ("grpo", {"fsdp": FSDP}, 1, "training.fsdp is for several training processes: --processes"),
     "deepspeed in one process": ("grpo", {"deepspeed": {}}, 1, "training.deepspeed is for several training processes"),
+    "fsdp, as many replicas as processes": (
+        "grpo", {"fsdp": {**FSDP, "replicas": 2}}, 2, "replicas is 2; expected 1, or a number that divides the 2",
+    ),
+    "fsdp, replicas that do not divide": ("grpo", {"fsdp": {**FSDP, "replicas": 3}}, 8, "replicas is 3; expected 1"),
     "fsdp, unknown key": ("grpo", {"fsdp": {"fsdp_auto_rap": ""}}, 2, "training.fsdp has no setting 'auto_rap'"),
     "fsdp 1": ("grpo", {"fsdp": {"fsdp_version": 1}}, 2, "training.fsdp.version is 1; only version 2 is supported"),
     "fsdp, sharded checkpoints": (
@@ -67,7 +71,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "vllm, unknown key": ("grpo", {"vllm": {"gpu_memory": 0.4}}, 1, "no setting 'gpu_memory'; it has: enable_sleep"),
     "vllm, unknown mode": ("grpo", {"vllm": {"mode": "remote"}}, 1, "mode is 'remote'; expected colocate or server"),
     "vllm, tensor parallel": (
-        "grpo", {"vllm": {"tensor_parallel_size": 4}}, 4, "is 4, with which no training has been shown to work; expected 1",
+        "grpo", {"vllm": {"tensor_parallel_size": 4}}, 4, "with which no training has been shown to work; expected 1",
     ),
     "LoRA on the head": ("grpo", {"lora": {**LORA, "target_modules": ["q_proj", "lm_head"]}}, 1, "never be trained"),
     "a group of one": ("grpo", {"group_size": 1}, 1, "the trainer needs at least 2 completions a prompt"),
@@ -223,6 +227,17 @@ def test_fsdp_reaches_accelerate(tmp_path: Path) -> None:
     assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is False
     assert plugin.cpu_offload and "FULL_STATE_DICT" in str(plugin.state_dict_type)
     assert "transformer_auto_wrap" in str(plugin.auto_wrap_policy)
+
+
+def test_hybrid_sharding_reaches_accelerate() -> None:
+    """Two machines of four processes: each machine holds all weights, spread over its four."""
+    settings = toy.make_settings(fsdp={**FSDP, "replicas": 2})
+    fields = fields_of("ppo", settings, processes=8)
+    assert fields["parallelism_config"] == {"dp_replicate_size": 2, "dp_shard_size": 4}
+    assert "replicas" not in fields["fsdp_config"]
+    mesh = with_mesh(fields)["parallelism_config"]
+    assert (mesh.dp_replicate_size, mesh.dp_shard_size, mesh.total_size) == (2, 4, 8)
+    assert mesh.fsdp_dim_names == ["dp_replicate", "dp_shard_cp"]
 
 
 def test_deepspeed_reaches_transformers(tmp_path: Path) -> None:

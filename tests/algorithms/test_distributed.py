@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -252,6 +253,14 @@ def test_another_world_is_refused(two: Run, policy: Path, tmp_path: Path) -> Non
         assert line.startswith(f"{found} training processes run, {asked} were asked for")
         assert "\n" not in line
     assert not (tmp_path / "run").exists() and not (two.folder / "refused").exists()
+
+
+def test_another_number_of_processes_cannot_go_on(two: Run, policy: Path, tmp_path: Path) -> None:
+    """One process finds a checkpoint of two."""
+    spec = worker.spec_of("dapo", policy, tmp_path / "run", 1, budget={"steps": 5}, mini_batches_per_step=2)
+    shutil.copytree(two.folder / "straight" / "dapo" / "checkpoint-6", spec.folder / "checkpoint-6")
+    with pytest.raises(UsageError, match=r"begun by 2 training processes and cannot go on with 1: train with 2"):
+        train(spec)
 
 
 def bench(folder: Path, *options: str, **changes: Any) -> subprocess.CompletedProcess[str]:

@@ -278,7 +278,7 @@ def test_vllm_generation_has_a_temperature() -> None:
 
 
 def test_vllm_engine_is_made_with_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """vllm_generation.LLM: the name by which TRL makes a colocated engine, with keywords alone and a seed of its own."""
+    """vllm_generation.LLM: what TRL makes a colocated engine with: keywords alone, and a seed of its own."""
     source = inspect.getsource(VLLMGeneration._init_vllm)
     assert re.search(r"\bself\.llm = LLM\(\s*model=", source) and re.search(r"\bseed=", source)
     made: list[dict[str, Any]] = []

@@ -38,7 +38,7 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
         "dataloader_in_order", "remove_unused_columns", "train_sampling_strategy", "length_column_name",
     ),
     "the machine's business, through accelerate: how it computes and not what": (
-        "accelerator_config", "parallelism_config", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
+        "accelerator_config", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
         "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "local_rank", "tf32",
         "torch_compile", "torch_compile_backend", "torch_compile_mode", "use_liger_kernel", "liger_kernel_config",
         "torch_empty_cache_steps", "auto_find_batch_size", "average_tokens_across_devices", "full_determinism",
@@ -55,5 +55,5 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
         "vllm_server_port", "vllm_server_timeout", "vllm_group_port", "vllm_gpu_memory_utilization",
         "vllm_max_model_length", "vllm_tensor_parallel_size",
     ),
-    "only set where the suite asks for it": ("fsdp", "fsdp_config", "deepspeed"),
+    "only set where the suite asks for it": ("fsdp", "fsdp_config", "parallelism_config", "deepspeed"),
 }  # fmt: skip
