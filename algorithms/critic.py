@@ -6,9 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor
 
 from algorithms.base import CriticSettings, masked_mean
 
@@ -94,7 +102,11 @@ class Critic:
         self.max_grad_norm = max_grad_norm
         self.learning_rate = learning_rate * settings.learning_rate_factor
         self.raw_optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=0.0)
+        # Under FSDP, accelerate compares what is to be clipped with the weights of each model that it lists, tensor by
+        # tensor where two models have equally many: an error. So it lists the policy alone.
+        listed = list(accelerator._models)
         self.network, self.optimizer = accelerator.prepare(network, self.raw_optimizer)
+        accelerator._models[:] = listed
 
     def values(self, batch: dict[str, Tensor]) -> Tensor:
         """The value before each completion token, (B, T): what is known when that token is chosen."""
@@ -122,7 +134,8 @@ class Critic:
 
     def step(self, rate_factor: float) -> float:
         """One update at `rate_factor` times the learning rate, none at 0; returns the norm before clipping."""
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * rate_factor
         if rate_factor > 0:
@@ -131,47 +144,42 @@ class Critic:
         return float(norm)
 
     def save(self, folder: Path) -> None:
-        """Weights and optimiser state as safetensors in `folder`/critic, by the main process; all must call it."""
-        weights = self.accelerator.get_state_dict(self.network)
-        moments = {}
-        for name, tensor in _flatten(self.raw_optimizer.state_dict()["state"]).items():
-            whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor  # one at a time: memory
-            if self.accelerator.is_main_process:
-                moments[name] = whole.cpu()
+        """Weights and moments as safetensors in `folder`/critic, by the main process; all must call it.
+
+        What is sharded is gathered in the main process's memory alone.
+        """
+        options = StateDictOptions(full_state_dict=torch.distributed.is_initialized(), cpu_offload=True)
+        weights: Any = get_model_state_dict(self.network, options=options)
+        moments: Any = {}
+        if self.raw_optimizer.state:  # torch would make an update of zeros to have a state
+            moments = get_optimizer_state_dict(self.network, self.raw_optimizer, options=options).get("state", {})
         if self.accelerator.is_main_process:
+            slots = {f"{name}.{slot}": tensor for name, own in moments.items() for slot, tensor in own.items()}
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            save_file({k: v.contiguous() for k, v in weights.items()}, folder / FOLDER / WEIGHTS)
-            save_file(moments, folder / FOLDER / OPTIMIZER)
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / FOLDER / WEIGHTS)
+            save_file(slots, folder / FOLDER / OPTIMIZER)
 
     def load(self, folder: Path) -> None:
-        """What `save` wrote."""
-        network = self.accelerator.unwrap_model(self.network)
-        weights = load_file(folder / FOLDER / WEIGHTS)
-        network.load_state_dict({name: sharded_like(weights[name], now) for name, now in network.state_dict().items()})
-        parameters = [weight for group in self.raw_optimizer.param_groups for weight in group["params"]]
-        moments = _unflatten(load_file(folder / FOLDER / OPTIMIZER))
-        state = self.raw_optimizer.state_dict()
-        state["state"] = {
-            index: {name: sharded_like(tensor, parameters[index]) for name, tensor in slots.items()}
-            for index, slots in moments.items()
-        }
-        self.raw_optimizer.load_state_dict(state)
+        """What `save` wrote, read by the main process, which hands on to each process its own part."""
+        together = torch.distributed.is_initialized()
+        options = StateDictOptions(full_state_dict=together, broadcast_from_rank0=together)
+        reads = self.accelerator.is_main_process
+        weights: dict[str, Any] = load_file(folder / FOLDER / WEIGHTS) if reads else {}
+        set_model_state_dict(self.network, weights, options=options)
+        with safe_open(folder / FOLDER / OPTIMIZER, framework="pt") as slots:
+            if not slots.keys():
+                return
+        state: dict[str, Any] = {}
+        if reads:
+            own = get_optimizer_state_dict(self.network, self.raw_optimizer)
+            state = {"state": _by_weight(load_file(folder / FOLDER / OPTIMIZER)), "param_groups": own["param_groups"]}
+        set_optimizer_state_dict(self.network, self.raw_optimizer, state, options=options)
 
 
-def sharded_like(whole: Tensor, weight: Tensor) -> Tensor:
-    """`whole`, sharded over processes if and as `weight` is; an optimiser's count of steps is a scalar and never is."""
-    if not isinstance(weight, DTensor) or whole.ndim == 0:
-        return whole
-    return distribute_tensor(whole.to(weight.device), weight.device_mesh, weight.placements)
-
-
-def _flatten(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{index}.{name}": tensor for index, slots in state.items() for name, tensor in slots.items()}
-
-
-def _unflatten(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
+def _by_weight(slots: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """`model.norm.weight.exp_avg` -> model.norm.weight -> exp_avg."""
+    state: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in slots.items():
+        name, _, slot = key.rpartition(".")
+        state.setdefault(name, {})[slot] = tensor
     return state

@@ -22,11 +22,11 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PhiConfig, PhiForCausalLM
 from trl import GRPOConfig
 
 import algorithms
-from algorithms.critic import sharded_like
 from algorithms.train import TrainSpec, make_trainer, train
 from algorithms.trainer import RLVRTrainer
 from benchmarks.errors import UsageError
@@ -67,6 +67,8 @@ SHARDED = ("grpo", "ppo")
 """Trained under FSDP too: a policy, and a policy with a critic."""
 ON_MACHINES = ("dapo", "ppo")
 """Trained on two machines: groups that cross from one to the other, and a critic."""
+BIASED = "biased"
+"""The folder, within a policy's, of a policy whose head has a bias."""
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}
 """What the suite of the paper's setting has beside FSDP."""
 FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
@@ -78,6 +80,17 @@ def make_policy(folder: Path) -> Path:
     policy = toy.make_policy({(toy.GO,): {}}, seed=3)
     torch.nn.init.normal_(policy.lm_head.weight, std=0.25)
     return toy.save_policy(policy, folder)
+
+
+def make_biased(folder: Path) -> Path:
+    """A policy whose head has a bias, and so as many weights as its critic, whose head always has one."""
+    torch.manual_seed(3)
+    config = PhiConfig(
+        vocab_size=len(toy.WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=64, initializer_range=0.5, tie_word_embeddings=False,
+        pad_token_id=toy.PAD, eos_token_id=toy.EOS, bos_token_id=None,
+    )  # fmt: skip
+    return toy.save_policy(PhiForCausalLM(config), folder)
 
 
 def verdict(text: str) -> bool | None:
@@ -136,7 +149,9 @@ def wake(trainer: RLVRTrainer) -> None:
         head = trainer.accelerator.unwrap_model(trainer.critic.network).score
         with torch.no_grad():
             values = torch.linspace(-0.5, 0.5, head.weight.numel()).view(head.weight.shape)
-            head.weight.copy_(sharded_like(values, head.weight))
+            if isinstance(head.weight, DTensor):
+                values = distribute_tensor(values, head.weight.device_mesh, head.weight.placements)
+            head.weight.copy_(values)
 
 
 def whole(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -208,6 +223,7 @@ def sharded(policy: Path, out: Path, processes: int) -> None:
     """Steps and a resumed run under FSDP."""
     for name in SHARDED:
         given_step(name, policy, out, processes, fsdp=FSDP)
+    given_step("ppo", policy / BIASED, out / BIASED, processes, fsdp=FSDP)
     resume("ppo", policy, out, processes, fsdp=FSDP, **LARGE)
 
 

@@ -62,6 +62,9 @@ class OneProcess:
 
     is_main_process = True
 
+    def __init__(self) -> None:
+        self._models: list[nn.Module] = []
+
     def prepare(self, *things: Any) -> tuple[Any, ...]:
         return things
 
@@ -71,15 +74,6 @@ class OneProcess:
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
-
-    def clip_grad_norm_(self, parameters: Iterator[Tensor], most: float) -> Tensor:
-        return nn.utils.clip_grad_norm_(parameters, most)
-
-    def get_state_dict(self, network: nn.Module) -> dict[str, Tensor]:
-        return network.state_dict()
-
-    def unwrap_model(self, network: nn.Module) -> nn.Module:
-        return network
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,9 @@ def launch(*arguments: str, processes: int = WORLD) -> subprocess.CompletedProce
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return worker.make_policy(tmp_path_factory.mktemp("policy"))
+    folder = worker.make_policy(tmp_path_factory.mktemp("policy"))
+    worker.make_biased(folder / worker.BIASED)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,7 @@ def one(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Every algorithm's step in this process alone."""
     folder = tmp_path_factory.mktemp("one")
     worker.given_steps(policy, folder, 1)
+    worker.given_step("ppo", policy / worker.BIASED, folder / worker.BIASED, 1)
     return Run(folder, 1)
 
 
@@ -224,6 +227,19 @@ def test_sharded_step(name: str, one: Run, two: Run) -> None:
     known = [key for key in LOGGED if key in one.told(name)["log"]]
     told = [{key: run.told(name)["log"][key] for key in known} for run in (one, sharded)]
     assert told[1] == pytest.approx(told[0], abs=1e-5)
+
+
+def test_sharded_step_of_a_head_with_a_bias(one: Run, two: Run) -> None:
+    """Policy and critic have equally many weights then, which accelerate cannot tell apart."""
+    ours = Run(one.folder / worker.BIASED, 1).weights("ppo")
+    theirs = Run(two.folder / "sharded" / worker.BIASED, WORLD).weights("ppo")
+    kinds = [sum(key.startswith(kind) for key in ours) for kind in ("policy.", "critic.")]
+    assert kinds[0] == kinds[1] and set(ours) == set(theirs)
+    for key, weight in ours.items():
+        if not key.endswith("k_proj.bias"):  # softmax makes it idle: its gradient is rounding, AdamW's step is not
+            torch.testing.assert_close(
+                theirs[key], weight, atol=1e-5, rtol=0, msg=lambda text, key=key: f"{key}: {text}"
+            )
 
 
 @pytest.mark.parametrize(("kind", "name"), [*(("", name) for name in worker.RESUMED), ("sharded", "ppo")])

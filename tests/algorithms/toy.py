@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from algorithms.base import Algorithm
 from algorithms.settings import Settings
@@ -59,7 +59,7 @@ def make_policy(table: Table, seed: int = 0) -> LlamaForCausalLM:
     return policy
 
 
-def save_policy(policy: LlamaForCausalLM, folder: Path) -> Path:
+def save_policy(policy: PreTrainedModel, folder: Path) -> Path:
     """`folder`, with the policy and its tokenizer in it."""
     policy.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
