@@ -50,6 +50,11 @@ def read_history(checkpoint: Path) -> list[dict[str, Any]]:
     return [entry for entry in history if "loss" in entry]
 
 
+def is_failed_write(error: RuntimeError) -> bool:
+    """Whether it is what torch's writer makes of a disk that takes no more; CUDA's and NCCL's errors are not."""
+    return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
+
+
 def check_architecture(checkpoint: Path, model: str, revision: str | None) -> None:
     """Failure where the checkpoint is not of `model`'s architecture, or its weights cannot be read.
 

@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from algorithms.base import CriticSettings, masked_mean
+from algorithms.padding import has_rotary_positions, score_in_micro_batches
 
 FOLDER = "critic"
 """In a checkpoint. A folder of its own: engines that load every safetensors file of a model must not meet these."""
@@ -95,11 +96,15 @@ class Critic:
     """
 
     def __init__(
-        self, network: nn.Module, settings: CriticSettings, accelerator: Any, learning_rate: float, max_grad_norm: float
-    ) -> None:
+        self, network: nn.Module, settings: CriticSettings, accelerator: Any, learning_rate: float,
+        max_grad_norm: float, trims: bool = False,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.accelerator = accelerator
         self.max_grad_norm = max_grad_norm
+        self.trims = trims
+        """Whether columns of padding are left out of a micro-batch."""
+        self.trims_left = has_rotary_positions(network.config)
         self.learning_rate = learning_rate * settings.learning_rate_factor
         self.raw_optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=0.0)
         # Under FSDP, accelerate compares what is to be clipped with the weights of each model that it lists, tensor by
@@ -110,19 +115,24 @@ class Critic:
 
     def values(self, batch: dict[str, Tensor]) -> Tensor:
         """The value before each completion token, (B, T): what is known when that token is chosen."""
-        ids_BL = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask_BL = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        with self.accelerator.autocast():
-            scores_BL = self.network(input_ids=ids_BL, attention_mask=mask_BL).logits.squeeze(-1)
-        return scores_BL[:, batch["prompt_ids"].shape[1] - 1 : -1].float()
+        return self.values_in_chunks(batch, len(batch["completion_ids"]))
 
-    @torch.no_grad()
     def values_in_chunks(self, batch: dict[str, Tensor], rows: int) -> Tensor:
         """`values` of a whole generation batch, `rows` at a time to bound memory."""
-        keys = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-        count = batch["completion_ids"].shape[0]
-        parts = [self.values({key: batch[key][i : i + rows] for key in keys}) for i in range(0, count, rows)]
-        return torch.cat(parts)
+        ids_BL = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask_BL = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        completion = batch["completion_ids"].shape[1]
+        if not self.trims:
+            chunks = zip(ids_BL.split(rows), mask_BL.split(rows), strict=True)
+            return torch.cat([self._score(ids, mask, completion)[0] for ids, mask in chunks])
+        (values_BT,) = score_in_micro_batches(self._score, ids_BL, mask_BL, completion, rows, self.trims_left)
+        assert values_BT is not None
+        return values_BT
+
+    def _score(self, ids_BL: Tensor, mask_BL: Tensor, completion: int) -> tuple[Tensor]:
+        with self.accelerator.autocast():
+            scores_BL = self.network(input_ids=ids_BL, attention_mask=mask_BL).logits.squeeze(-1)
+        return (scores_BL[:, -completion - 1 : -1].float(),)
 
     def learn(self, batch: dict[str, Tensor], mask_BT: Tensor, normalizer: Tensor) -> float:
         """Forward and backward on one micro-batch; the summed loss is divided by `normalizer`. Returns that loss."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig
+from trl.generation import vllm_generation
 
 from algorithms.base import Algorithm, NeedsCritic
 from algorithms.checkpoints import (
@@ -140,11 +142,12 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
     critic = None
     if isinstance(spec.algorithm, NeedsCritic):
         critic = make_critic(spec.model, spec.revision, spec.settings.gradient_checkpointing)
-    trainer = RLVRTrainer(
-        spec.algorithm, spec.settings, spec.verify, critic, model=model, args=args, processing_class=tokenizer,
-        train_dataset=Dataset.from_dict({"prompt": list(spec.prompts), "problem": list(range(len(spec.prompts)))}),
-        peft_config=_lora(spec.settings, spec.revision),
-    )  # fmt: skip
+    dataset = Dataset.from_dict({"prompt": list(spec.prompts), "problem": list(range(len(spec.prompts)))})
+    with seeded_engine(args):
+        trainer = RLVRTrainer(
+            spec.algorithm, spec.settings, spec.verify, critic, model=model, args=args, processing_class=tokenizer,
+            train_dataset=dataset, peft_config=_lora(spec.settings, spec.revision),
+        )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(StepCallback(trainer, spec))
     return trainer
@@ -169,6 +172,25 @@ def with_mesh(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields with accelerate's object in place of the sizes of a mesh, which are what is recorded."""
     mesh = fields.get("parallelism_config")
     return fields if mesh is None else fields | {"parallelism_config": ParallelismConfig(**mesh)}
+
+
+@contextlib.contextmanager
+def seeded_engine(args: GRPOConfig) -> Iterator[None]:
+    """Within it, TRL makes a colocated vLLM with a seed of this training's and of the engine's number.
+
+    TRL's own seed is the engine's number alone. The ranks of one engine must have one seed: they sample the same token
+    each for itself. vLLM seeds the process's generators with it, which a checkpoint then holds.
+    """
+    if not (args.use_vllm and args.vllm_mode == "colocate"):
+        yield
+        return
+    seed = derive("rollouts", args.seed, args.process_index // args.vllm_tensor_parallel_size) % 2**32
+    make = vllm_generation.LLM
+    vllm_generation.LLM = lambda **settings: make(**{**settings, "seed": seed})
+    try:
+        yield
+    finally:
+        vllm_generation.LLM = make
 
 
 def load_policy(model: str, revision: str | None) -> tuple[Any, Any]:
@@ -207,6 +229,10 @@ class StepCallback(TrainerCallback):
         while hasattr(batches, "batch_sampler"):  # one process's share of the batches
             batches = batches.batch_sampler
         batches.sampler.generator.manual_seed(args.seed if epoch == 0 else derive("epoch", args.seed, epoch))
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Where the optimiser's own time ends."""
+        self.trainer.end_optimizer()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Only a generation boundary may save or stop: elsewhere TRL could not resume."""

@@ -6,22 +6,22 @@ needs beyond rewards (`NeedsCritic` and its siblings) is arranged before TRL pad
 methods is copied.
 
 This class leans on these hooks of TRL, each of which has a contract test: `_generate`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions`, `_compute_loss`, `_save_checkpoint`,
-`_load_optimizer_and_scheduler`, `_metrics`, `generation_config`, `eos_token_ids`.
+`_calculate_rewards`, `_generate_and_score_completions`, `_prepare_inputs`, `_get_per_token_logps_and_entropies`,
+`_compute_loss`, `_save_checkpoint`, `_load_optimizer_and_scheduler`, `_metrics`, `generation_config`, `eos_token_ids`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOConfig, GRPOTrainer
-from trl.generation import vllm_generation
+from trl import GRPOTrainer
 
 from algorithms.base import (
     Algorithm,
@@ -30,12 +30,14 @@ from algorithms.base import (
     NeedsReferenceReset,
     NeedsRefill,
     Rollouts,
-    masked_mean,
 )
-from algorithms.checkpoints import STATE_FILE, read_state
-from algorithms.cost import Cost, Spent, peak_memory_bytes
+from algorithms.checkpoints import STATE_FILE, is_failed_write, read_state
+from algorithms.cost import Cost, Spent, TokenPasses, clock
 from algorithms.critic import Critic, explained_variance
 from algorithms.greedy import greedy_decoding
+from algorithms.load import MachineWatch
+from algorithms.metrics import advantage_metrics, verdict_metrics
+from algorithms.padding import group_by_length, has_rotary_positions, score_in_micro_batches
 from algorithms.reference import MovingReference
 from algorithms.refill import DynamicSampling, PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
@@ -43,7 +45,6 @@ from algorithms.schedule import BudgetSchedule, rate_factor
 from algorithms.settings import Settings
 from benchmarks.errors import Failure
 from benchmarks.files import write_json_atomic
-from benchmarks.seeds import derive
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ class RLVRTrainer(GRPOTrainer):
         self, algorithm: Algorithm, settings: Settings, verify: Verify, critic: torch.nn.Module | None = None,
         **trl: Any,  # GRPOTrainer's own arguments: model, args, train_dataset, processing_class, callbacks, peft_config
     ) -> None:  # fmt: skip
-        with seeded_engine(trl["args"]):
-            super().__init__(reward_funcs=[verifier], **trl)
+        super().__init__(reward_funcs=[verifier], **trl)
         self.algorithm = algorithm
         self.settings = settings
         self.verify = verify
@@ -68,17 +68,23 @@ class RLVRTrainer(GRPOTrainer):
         """Of the budget, before the current step; what the learning rate's schedule is defined over."""
         self.generation_config: Any = getattr(self, "generation_config", None)  # vLLM has neither
         self.generation_kwargs: Any = getattr(self, "generation_kwargs", None)
+        self._watch = MachineWatch(self.accelerator)
+        self._buffered_inputs: Any = None  # TRL's micro-batches
         self._problems: list[int] = []
         self._refill_stream = PromptStream(len(self.train_dataset), self.args.seed)
         self._rows: list[Row] = []
         self._greedy_rewards_P: Tensor | None = None
         self._rewards_B: Tensor | None = None
-        self._update_tokens, self._value_loss = 0.0, 0.0
+        self._value_loss = 0.0
+        self._passes = TokenPasses(self.accelerator)
+        self._trims = settings.micro_batch_rows is not None
+        """Whether micro-batches are made of rows of like length and trimmed to them; a whole mini-batch stays as is."""
+        self._trims_left = has_rotary_positions(self.model.config)
         self.critic: Critic | None = None
         if isinstance(algorithm, NeedsCritic):
             assert critic is not None, f"{algorithm.name} needs a critic"
             rate, norm = settings.learning_rate, settings.max_grad_norm
-            self.critic = Critic(critic, algorithm.critic(), self.accelerator, rate, norm)
+            self.critic = Critic(critic, algorithm.critic(), self.accelerator, rate, norm, trims=self._trims)
         self.reference: MovingReference | None = None
         if isinstance(algorithm, NeedsReferenceReset):
             self.reference = MovingReference(self.ref_model, algorithm.reset_every_steps)
@@ -101,8 +107,8 @@ class RLVRTrainer(GRPOTrainer):
         output["advantages"] = self._local(advantages, output)
         if isinstance(self.algorithm, NeedsCritic):
             output["value_targets"] = self._local(self._value_targets(self.algorithm, rollouts), output)
-        self._log_advantages(advantages, rollouts)
-        self._log_verdicts(rollouts)
+        spent = {f"cost/{unit}": self.cost.used(unit) for unit in ("completions", "tokens")}
+        self._log({**advantage_metrics(advantages, rollouts), **verdict_metrics(rollouts), **spent})
         return output
 
     def _generate(self, prompts: list[str]) -> tuple[Any, ...]:
@@ -154,8 +160,7 @@ class RLVRTrainer(GRPOTrainer):
         kept = [row for row in rows if not row.filler]
         self._spend("sampled", len(kept), tokens(kept))
         self._spend("discarded", filled.completions - len(kept), filled.tokens - tokens(kept))
-        self._metrics["train"]["refill/rounds"].append(filled.rounds)
-        self._metrics["train"]["refill/short_groups"].append(filled.short)
+        self._log({"refill/rounds": filled.rounds, "refill/short_groups": filled.short})
         if filled.short and self.accelerator.is_main_process:
             log.warning(
                 "step %d: %d of %d groups are without signal after %d refill rounds; training on the rest",
@@ -190,7 +195,10 @@ class RLVRTrainer(GRPOTrainer):
         values_BT = None
         if self.critic is not None:
             with self.cost.clock("critic"):
-                output["values"] = self.critic.values_in_chunks(output, self.args.per_device_train_batch_size)
+                rows = self.args.per_device_train_batch_size
+                with torch.no_grad():
+                    output["values"] = self.critic.values_in_chunks(output, rows)
+            self._passes.count("critic", output["prompt_mask"], output["completion_mask"])
             values_BT = self.accelerator.gather(everywhere(output["values"], dim=1))
         correct = self._tensor([float(row.verdict is True) for row in self._rows])
         return Rollouts(
@@ -215,36 +223,39 @@ class RLVRTrainer(GRPOTrainer):
         assert rollouts.values_BT is not None
         targets_BT = algorithm.value_targets(rollouts)
         explained = explained_variance(rollouts.values_BT, targets_BT, rollouts.valid_mask_BT)
-        self._metrics["train"]["critic/explained_variance"].append(explained)
+        self._log({"critic/explained_variance": explained})
         return targets_BT
 
     def _local(self, tensor: Tensor, output: dict[str, Any]) -> Tensor:
         """This process's rows of a gathered (B,) or (B, T) tensor, as wide as its own batch."""
         return slice_rows(tensor, self.accelerator.process_index, *output["completion_ids"].shape)
 
-    def _log_advantages(self, advantages: Tensor, rollouts: Rollouts) -> None:
-        per_token_BT = advantages if advantages.ndim == 2 else advantages[:, None].expand_as(rollouts.mask_BT)
-        mean = masked_mean(per_token_BT, rollouts.valid_mask_BT)
-        variance = masked_mean((per_token_BT - mean).square(), rollouts.valid_mask_BT)
-        self._metrics["train"]["advantage/mean"].append(float(mean))
-        self._metrics["train"]["advantage/std"].append(float(variance.sqrt()))
-
-    def _log_verdicts(self, rollouts: Rollouts) -> None:
-        assert rollouts.correct_B is not None and rollouts.valid_B is not None
-        valid_B = rollouts.valid_B
-        correct_PG = (rollouts.correct_B & valid_B).view(-1, self.num_generations)
-        right_P, size_P = correct_PG.sum(1), rollouts.valid_PG.sum(1)
-        metrics = {
-            "accuracy": float(masked_mean(rollouts.correct_B.float(), valid_B.float())),
-            "invalid_rows": int((~valid_B).sum()),
-            "groups_without_signal": int(((right_P == 0) | (right_P == size_P)).sum()),
-            "cost/completions": self.cost.used("completions"),
-            "cost/tokens": self.cost.used("tokens"),
-        }
+    def _log(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
 
     # -------------------------------------------------------------------------------- updates
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """TRL's next micro-batch. Once a generation batch is new, rows of like length are put together."""
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if not self._trims or self._buffered_inputs is before:
+            return inputs
+        self._buffered_inputs = group_by_length(self._buffered_inputs, self.args.gradient_accumulation_steps)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int,
+        batch_size: int | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """TRL's log-probabilities, without columns that are padding in all rows of a micro-batch."""
+        self._passes.count("reference" if model is self.ref_model else "policy", attention_mask)
+        score = functools.partial(super()._get_per_token_logps_and_entropies, model, **options)
+        if not self._trims:
+            return score(input_ids, attention_mask, logits_to_keep, batch_size=batch_size)
+        rows = batch_size or len(input_ids)
+        return score_in_micro_batches(score, input_ids, attention_mask, logits_to_keep, rows, self._trims_left)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's surrogate. A critic learns on the same micro-batch, with its own graph and optimiser."""
@@ -252,8 +263,9 @@ class RLVRTrainer(GRPOTrainer):
         if not model.training:
             return loss
         mask_BT = inputs["completion_mask"] * inputs.get("tool_mask", torch.ones_like(inputs["completion_mask"]))
-        self._update_tokens += float(mask_BT.sum())
+        self._passes.update_tokens += int(mask_BT.sum())
         if self.critic is not None:
+            self._passes.count("critic", inputs["prompt_mask"], inputs["completion_mask"])
             with self.cost.clock("critic"):
                 self._value_loss += self._learn_values(self.critic, inputs, mask_BT)
         return loss
@@ -280,7 +292,7 @@ class RLVRTrainer(GRPOTrainer):
         The policy stays where no token of the update counts, and while the critic alone is learning. AdamW skips
         parameters that have no gradient, so neither momentum nor weight decay moves them.
         """
-        silent = float(self.accelerator.reduce(self._tensor([self._update_tokens]))) == 0
+        silent = self._passes.end_update(self.cost) == 0
         critic_alone = False
         if self.critic is not None:
             critic_alone = self.cost.steps <= self.critic.settings.warmup_steps
@@ -290,12 +302,16 @@ class RLVRTrainer(GRPOTrainer):
             self.model.zero_grad(set_to_none=True)
         else:
             self.cost.updates += 1
-        self._update_tokens, self._value_loss = 0.0, 0.0
+        self._value_loss = 0.0
+        self._ended_at = clock()
+
+    def end_optimizer(self) -> None:
+        """The optimiser has made its update: what has passed since the last micro-batch was its time."""
+        self.cost.add_seconds("optimizer", clock() - self._ended_at)
 
     def _update_critic(self, critic: Critic, rate_factor: float) -> None:
         value_loss = self.accelerator.reduce(self._tensor([self._value_loss]), reduction="mean")
-        self._metrics["train"]["critic/value_loss"].append(float(value_loss))
-        self._metrics["train"]["critic/grad_norm"].append(critic.step(rate_factor))
+        self._log({"critic/value_loss": float(value_loss), "critic/grad_norm": critic.step(rate_factor)})
 
     def rate_factor(self) -> float:
         """The learning rate's share of its peak in this step."""
@@ -324,10 +340,12 @@ class RLVRTrainer(GRPOTrainer):
                 self.critic.save(folder)
             if self.reference is not None and self.accelerator.is_main_process:
                 self.reference.save(folder)
-        except RuntimeError as error:  # what torch makes of a full disk
+        except RuntimeError as error:
+            if not is_failed_write(error):
+                raise
             raise OSError(f"{folder.name}: {error}") from error
         self.accelerator.wait_for_everyone()
-        self.cost.peak_memory_bytes = max(self.cost.peak_memory_bytes, peak_memory_bytes())
+        self._watch.update(self.cost)
         if self.accelerator.is_main_process:
             state = {
                 "cost": self.cost.to_json(), "refill_cursor": self._refill_stream.cursor, "share_used": self.share_used,
@@ -360,25 +378,6 @@ class RLVRTrainer(GRPOTrainer):
         spent: Spent = getattr(self.cost, kind)
         spent.completions += total[0]
         spent.tokens += total[1]
-
-
-@contextlib.contextmanager
-def seeded_engine(args: GRPOConfig) -> Iterator[None]:
-    """Within it, TRL makes a colocated vLLM with a seed of this training's and of the engine's number.
-
-    TRL's own seed is the engine's number alone. The ranks of one engine must have one seed: they sample the same token
-    each for itself. vLLM seeds the process's generators with it, which a checkpoint then holds.
-    """
-    if not (args.use_vllm and args.vllm_mode == "colocate"):
-        yield
-        return
-    seed = derive("rollouts", args.seed, args.process_index // args.vllm_tensor_parallel_size) % 2**32
-    make = vllm_generation.LLM
-    vllm_generation.LLM = lambda **settings: make(**{**settings, "seed": seed})
-    try:
-        yield
-    finally:
-        vllm_generation.LLM = make
 
 
 def verifier(*_: Any, **__: Any) -> list[float]:

@@ -65,6 +65,20 @@ class SpentRecord(Strict):
     tokens: Count
 
 
+class LoadRecord(Strict):
+    """What else the machines did during training. It decides whether the seconds can be compared."""
+
+    wall_seconds: Seconds
+    """Time from the start of training to its end, with loading and saving."""
+    load_average: FiniteFloat
+    """The machine's load average over the last minute of training, including the training itself."""
+    other_cores: Annotated[FiniteFloat, Field(ge=0)]
+    """Mean number of cores that other programs used, on all machines together."""
+    alone: bool
+    """Whether others used less than a tenth of a core, or 2 % of the cores if that is more. Other programs on an
+    accelerator are not seen."""
+
+
 class TrainingRecord(Strict):
     """What training cost and how it ended."""
 
@@ -80,10 +94,17 @@ class TrainingRecord(Strict):
     """Completions that were sampled and then filtered out (DAPO's dynamic sampling)."""
     greedy: SpentRecord
     """Greedy completions that only served as a baseline (ReMax)."""
+    token_passes: dict[str, Count] | None = None
+    """Device-independent cost: the number of tokens that went through a network, by network and direction. `sampling`
+    counts generated tokens; the others (policy_forward, policy_backward, reference_forward, critic_forward,
+    critic_backward) count prompt and completion tokens without padding. Null in records from before it was counted."""
     seconds: dict[str, Seconds]
-    """Wall-clock time by phase: generate, verify, train, ..."""
+    """Wall-clock time by phase in the main process: generate, verify, critic (with its optimiser), optimizer (the
+    policy's, with clipping), and train for the rest."""
+    load: LoadRecord | None = None
+    """Whether the seconds can be compared. Null in records from before it was measured."""
     peak_memory_bytes: Count | None
-    """Peak memory of the accelerator in the process that used most, or null on a CPU."""
+    """Peak memory of the accelerator, or of the process without one, in the process that used most."""
     diverged: bool
     """Whether the loss ended up not finite. Our own records never say so: such a run fails and leaves no record."""
     stopped_by: str | None = None

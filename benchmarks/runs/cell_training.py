@@ -14,7 +14,8 @@ from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
 from benchmarks.outside import Found
 from benchmarks.progress import Stage
-from benchmarks.records.schema import SpentRecord, TrainingRecord
+from benchmarks.records.provenance import cores
+from benchmarks.records.schema import LoadRecord, SpentRecord, TrainingRecord
 from benchmarks.runs.run_folder import TRAIN, Place
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import Suite
@@ -127,7 +128,8 @@ def _advance(stage: Stage, done: float) -> None:
 def training_record(result: Any) -> TrainingRecord:
     """Converts an algorithms.train.TrainResult for the record."""
     cost = result.cost
-    inside = {phase: cost.seconds.get(phase, 0.0) for phase in ("generate", "verify")}
+    inside = {phase: cost.seconds[phase] for phase in ("generate", "verify", "critic") if phase in cost.seconds}
+    rest = max(0.0, cost.seconds["total"] - sum(inside.values()))
     return TrainingRecord(
         steps=cost.steps,
         updates=cost.updates,
@@ -135,7 +137,9 @@ def training_record(result: Any) -> TrainingRecord:
         tokens=cost.sampled.tokens,
         discarded=SpentRecord(**vars(cost.discarded)),
         greedy=SpentRecord(**vars(cost.greedy)),
-        seconds={**inside, "train": max(0.0, cost.seconds["total"] - sum(inside.values()))},
+        token_passes={"sampling": cost.used("tokens"), **cost.token_passes},
+        seconds={**inside, "train": rest, "optimizer": cost.seconds.get("optimizer", 0.0)},
+        load=_load(cost.load),
         peak_memory_bytes=cost.peak_memory_bytes,
         diverged=False,
         stopped_by=result.stopped_by,
@@ -144,4 +148,15 @@ def training_record(result: Any) -> TrainingRecord:
             for name, value in result.metrics.items()
             if isinstance(value, int | float)
         },
+    )
+
+
+def _load(found: Any) -> LoadRecord:
+    """Converts an algorithms.cost.Load for the record."""
+    others = max(0.0, found.other_cpu_seconds) / found.wall_seconds if found.wall_seconds > 0 else 0.0
+    return LoadRecord(
+        wall_seconds=found.wall_seconds,
+        load_average=found.load_average,
+        other_cores=others,
+        alone=others < max(0.1, 0.02 * cores()),
     )

@@ -24,6 +24,7 @@ from benchmarks.outside import Found
 from benchmarks.settings import Positive, Sampling, Strict, explain
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
+from benchmarks.suites import strict_yaml
 from benchmarks.suites.outside import hashed, whole_path
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
@@ -203,7 +204,7 @@ def load(name: str) -> Suite:
     if path is None:
         raise unknown("suite", name, known())
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = strict_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read suite {path}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -72,6 +72,8 @@ BIASED = "biased"
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}
 """What the suite of the paper's setting has beside FSDP."""
 FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
+UNEQUAL = ("seconds", "peak_memory_bytes", "load")
+"""Of a cost: what depends on the machine."""
 COMPARED = ("completion_ids", "completion_mask", "tool_mask", "advantages", "values", "value_targets")
 
 
@@ -174,7 +176,7 @@ def given_step(name: str, policy: Path, out: Path, processes: int, **changes: An
         critic = trainer.accelerator.unwrap_model(trainer.critic.network).state_dict()
         weights |= {f"critic.{key}": value for key, value in critic.items()}
     (entry,) = [entry for entry in trainer.state.log_history if "loss" in entry]
-    cost = {key: value for key, value in trainer.cost.to_json().items() if key not in ("seconds", "peak_memory_bytes")}
+    cost = {key: value for key, value in trainer.cost.to_json().items() if key not in UNEQUAL}
     sharded = sorted(key for key, tensor in weights.items() if isinstance(tensor, DTensor))
     found = {"world": world, "asked": asked, "log": entry, "cost": cost, "sharded": sharded}
     out.mkdir(parents=True, exist_ok=True)

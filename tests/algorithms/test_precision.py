@@ -66,6 +66,7 @@ class Seen:
     gradients: list[dict[str, Tensor]] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
     forwards: dict[str, int] = field(default_factory=dict)
+    widths: dict[str, list[int]] = field(default_factory=dict)
     dtypes: dict[str, set[torch.dtype]] = field(default_factory=dict)
     logs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -100,7 +101,7 @@ def watch(trainer: RLVRTrainer) -> Seen:
             note(trainer.model, "policy")
 
     for kind, network in networks.items():
-        seen.forwards[kind], seen.dtypes[kind] = 0, set()
+        seen.forwards[kind], seen.dtypes[kind], seen.widths[kind] = 0, set(), []
         (layer,) = [module for name, module in network.named_modules() if name.endswith("mlp.up_proj")]
         layer.register_forward_hook(counter(seen, kind))
     trainer.add_callback(AtUpdate())
@@ -115,6 +116,7 @@ def counter(seen: Seen, kind: str) -> Any:
     def hook(module: Any, inputs: Any, output: Tensor) -> None:
         if torch.is_grad_enabled():
             seen.forwards[kind] += 1
+            seen.widths[kind].append(output.shape[1])
             seen.dtypes[kind].add(output.dtype)
 
     return hook
@@ -157,9 +159,13 @@ def test_gradient_checkpointing(plain: Seen, policy: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("rows", [8, 2])
 def test_micro_batches(rows: int, plain: Seen, policy: Path, tmp_path: Path) -> None:
-    """The rows of a mini-batch in several passes: one update, and what is logged is of the update."""
-    seen = watch(trainer_of("ppo", policy, tmp_path, micro_batch_rows=rows))
+    """The rows of a mini-batch in several passes, each no wider than its rows: one update, and what is logged is its."""
+    trainer = trainer_of("ppo", policy, tmp_path, micro_batch_rows=rows)
+    seen = watch(trainer)
     assert seen.forwards == {"policy": 16 // rows, "critic": 16 // rows}
+    widths, (widest,) = seen.widths["policy"], plain.widths["policy"]
+    assert widths == seen.widths["critic"] and max(widths) == widest
+    assert (min(widths) < widest) or rows == 8
     assert len(seen.gradients) == 1
     close(plain.gradients[0], seen.gradients[0])
     close(plain.weights, seen.weights)

@@ -28,6 +28,7 @@ import algorithms
 import algorithms.trainer
 from algorithms.config import VLLM_FIELDS, config_fields
 from algorithms.settings import Settings
+from algorithms.train import seeded_engine
 from tests.algorithms import toy
 from tests.algorithms.trl_fields import LEFT_ALONE
 
@@ -36,6 +37,8 @@ METHODS = {
     "_generate_single_turn": ("prompt_ids", "images", "multimodal_fields", "num_generations"),
     "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
     "_generate_and_score_completions": ("inputs",),
+    "_prepare_inputs": ("generation_batch",),
+    "_get_per_token_logps_and_entropies": ("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"),
     "_compute_loss": ("model", "inputs"),
     "_save_checkpoint": ("model", "trial"),
     "_load_optimizer_and_scheduler": ("checkpoint",),
@@ -55,6 +58,8 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "num_generations": lambda value: value == 4,
     "use_vllm": lambda value: value is False,
     "ref_model": lambda value: value is None,  # without a KL term; tests/algorithms/test_reference.py has one
+    "_step": lambda value: value == 4,
+    "_buffered_inputs": lambda value: [len(batch["advantages"]) for batch in value] == [4, 4, 4, 4],
     "current_gradient_accumulation_steps": lambda value: value == 2,
 }
 """What a trainer has after a step of two micro-batches on groups of four, and what we rely on in it."""
@@ -289,7 +294,7 @@ def test_vllm_engine_is_made_with_a_seed(monkeypatch: pytest.MonkeyPatch) -> Non
         config = types.SimpleNamespace(
             use_vllm=True, vllm_mode=mode, seed=training, process_index=process, vllm_tensor_parallel_size=parallel
         )
-        with algorithms.trainer.seeded_engine(config):
+        with seeded_engine(config):
             vllm_generation.LLM(model="m", seed=process // parallel)
         assert vllm_generation.LLM is before and made[-1]["model"] == "m"
         return int(made[-1]["seed"])

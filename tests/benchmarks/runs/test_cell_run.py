@@ -95,7 +95,9 @@ def test_the_record_says_what_training_cost(done):
     assert training is not None
     assert (training.steps, training.completions, training.stopped_by) == (2, 16, "steps")
     assert 0 < training.updates <= 4 and 16 <= training.tokens <= 16 * 48
-    assert set(training.seconds) == {"generate", "verify", "train"}
+    assert set(training.seconds) == {"generate", "verify", "train", "optimizer"}
+    assert training.token_passes is not None and training.token_passes["sampling"] == training.tokens
+    assert training.load is not None and training.load.wall_seconds > sum(training.seconds.values())
     log = lines(done.folder / "train")
     assert [(line["step"], line["update"]) for line in log] == [(1, 2), (2, 4)]
     assert training.metrics["cost/tokens"] == log[-1]["cost/tokens"] == training.tokens

@@ -1,0 +1,24 @@
+"""YAML that says each thing once: a key that stands twice in one mapping is an error, where YAML takes the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise yaml.YAMLError(f"'{key.value}' stands on line {seen[key.value]} and again on line {line}")
+            seen[str(key.value)] = line
+        return super().construct_mapping(node, deep)
+
+
+def load(text: str) -> Any:
+    """What `yaml.safe_load` returns. Raises yaml.YAMLError for a key that stands twice, too."""
+    return yaml.load(text, _StrictLoader)  # noqa: S506 (a SafeLoader)
