@@ -130,7 +130,8 @@ def _check_reference_reset(algorithm: Algorithm, settings: Settings) -> None:
 
 
 def check_machine(settings: Settings, processes: int) -> None:
-    """Refuses what cannot run here: a missing extra, processes that do not fit the accelerators. UsageError."""
+    """Refuses what cannot run here: a missing package, processes that do not fit the accelerators. UsageError."""
+    _check_kernels(settings)
     for name, wanted in (("lora", settings.lora), ("vllm", use_vllm(settings)), ("deepspeed", settings.deepspeed)):
         extra = "peft" if name == "lora" else name
         if wanted and importlib.util.find_spec(extra) is None:
@@ -147,6 +148,26 @@ def check_machine(settings: Settings, processes: int) -> None:
         )
     if 0 < accelerators < processes:
         raise UsageError(f"{processes} training processes need {processes} accelerators; there are {accelerators}.")
+
+
+PACKAGES = {
+    "flash_attention_2": ("flash_attn", "flash-attn"), "flash_attention_3": ("flash_attn_interface", "flash-attn-3"),
+}  # fmt: skip
+"""Kind of attention -> the module that transformers looks for, and what installs it."""
+
+
+def _check_kernels(settings: Settings) -> None:
+    """transformers falls back or fails late where a library is not there."""
+    kernels = settings.kernels
+    if kernels is None:
+        return
+    wanted = {f"attention: {kernels.attention}": PACKAGES[kernels.attention]} if kernels.attention else {}
+    wanted |= {"liger": ("liger_kernel", "liger-kernel")} if kernels.liger else {}
+    for setting, (module, package) in wanted.items():
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(f"training.kernels has {setting}, which needs the package {package}; it is not installed.")
+    if kernels.attention and (settings.precision != "bfloat16" or not torch.cuda.is_available()):
+        raise UsageError(f"training.kernels has attention: {kernels.attention}, which needs a GPU and bfloat16.")
 
 
 def use_vllm(settings: Settings) -> bool:
@@ -255,6 +276,7 @@ def _precision(settings: Settings, accelerator: bool) -> dict[str, Any]:
         "fp16": False,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "use_cpu": not accelerator,
+        **({"use_liger_kernel": True} if settings.kernels and settings.kernels.liger else {}),
     }
 
 

@@ -61,7 +61,9 @@ def explained_variance(values_BT: Tensor, targets_BT: Tensor, mask_BT: Tensor) -
     return 1 - variance(targets_BT - values_BT) / spread if spread > 1e-12 else 0.0
 
 
-def make_critic(base_model: str, revision: str | None, gradient_checkpointing: bool = False) -> nn.Module:
+def make_critic(
+    base_model: str, revision: str | None, gradient_checkpointing: bool = False, attention: str | None = None
+) -> nn.Module:
     """The base model with a scalar head that starts at 0, so that the first values are 0 and not noise.
 
     Without dropout, whatever the base has: values would otherwise differ from call to call.
@@ -77,7 +79,7 @@ def make_critic(base_model: str, revision: str | None, gradient_checkpointing: b
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # that the head is new, and the base's own is not used, is meant
     critic = AutoModelForTokenClassification.from_pretrained(
-        base_model, revision=revision, config=config, dtype=torch.float32
+        base_model, revision=revision, config=config, dtype=torch.float32, attn_implementation=attention
     )
     logging.set_verbosity(verbosity)
     head = critic.score if hasattr(critic, "score") else critic.classifier

@@ -48,6 +48,15 @@ class Lora(Strict):
     target_modules: str | tuple[str, ...] = "all-linear"
 
 
+class Kernels(Strict):
+    """Faster layers from libraries that a machine must have. The update is the same but for rounding."""
+
+    attention: Literal["flash_attention_2", "flash_attention_3"] | None = None
+    """Attention without padding: the rows of a batch are packed for it. Needs an accelerator and bfloat16."""
+    liger: bool = False
+    """Liger's layer kernels for the policy, through TRL."""
+
+
 class Settings(Strict):
     """Common to all algorithms; what one of them changes is its own (`algorithms`)."""
 
@@ -79,6 +88,7 @@ class Settings(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision, the weights themselves stay in float32."""
     gradient_checkpointing: bool = False
+    kernels: Kernels | None = None
     lora: Lora | None = None
     vllm: dict[str, JsonValue] | None = None
     """Rollouts by vLLM: GRPOConfig's vllm_* settings without the prefix (mode: colocate or server); use_vllm: false

@@ -138,10 +138,11 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
         args.model_init_kwargs = {"revision": spec.revision}  # of the reference that a KL term is measured from
     if args.process_index == 0:
         write_json_atomic(spec.folder / CONFIG_FILE, {k: v for k, v in fields.items() if k != "output_dir"})
-    model, tokenizer = load_policy(spec.model, spec.revision)
+    attention = spec.settings.kernels.attention if spec.settings.kernels else None
+    model, tokenizer = load_policy(spec.model, spec.revision, attention)
     critic = None
     if isinstance(spec.algorithm, NeedsCritic):
-        critic = make_critic(spec.model, spec.revision, spec.settings.gradient_checkpointing)
+        critic = make_critic(spec.model, spec.revision, spec.settings.gradient_checkpointing, attention)
     dataset = Dataset.from_dict({"prompt": list(spec.prompts), "problem": list(range(len(spec.prompts)))})
     with seeded_engine(args):
         trainer = RLVRTrainer(
@@ -193,11 +194,13 @@ def seeded_engine(args: GRPOConfig) -> Iterator[None]:
         vllm_generation.LLM = make
 
 
-def load_policy(model: str, revision: str | None) -> tuple[Any, Any]:
+def load_policy(model: str, revision: str | None, attention: str | None = None) -> tuple[Any, Any]:
     """The model in float32, and its tokenizer. Not loadable: UsageError that names it."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
-        policy = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=torch.float32)
+        policy = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision, dtype=torch.float32, attn_implementation=attention
+        )
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise UsageError(f"cannot load a causal model and its tokenizer from '{model}': {first_line}") from error

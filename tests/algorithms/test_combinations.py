@@ -21,8 +21,9 @@ from trl import GRPOConfig
 import algorithms
 from algorithms.base import NeedsReferenceReset
 from algorithms.config import check_machine, config_fields
+from algorithms.critic import make_critic
 from algorithms.settings import Settings
-from algorithms.train import TrainSpec, make_trainer, train, with_mesh
+from algorithms.train import TrainSpec, load_policy, make_trainer, train, with_mesh
 from benchmarks.errors import UsageError
 from benchmarks.suites import schema as suite
 from tests.algorithms import toy
@@ -125,6 +126,42 @@ def test_missing_extras(changes: dict[str, Any], package: str, extra: str, monke
     (section,) = changes
     with pytest.raises(UsageError, match=rf"^training.{section} needs the extra: pip install 'rlvr-gap\[{extra}\]'\.$"):
         check_machine(toy.make_settings(**changes), 2)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "installed", "line"),
+    [
+        (
+            {"attention": "flash_attention_2"},
+            (),
+            "attention: flash_attention_2, which needs the package flash-attn;",
+        ),
+        ({"attention": "flash_attention_3"}, ("flash_attn",), "which needs the package flash-attn-3"),
+        ({"attention": "flash_attention_2"}, ("flash_attn",), "flash_attention_2, which needs a GPU and bfloat16"),
+        ({"liger": True}, (), "liger, which needs the package liger-kernel; it is not installed"),
+        ({"liger": True}, ("liger_kernel",), None),
+    ],
+)
+def test_kernels_need_libraries(
+    kernels: dict[str, Any], installed: tuple[str, ...], line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = toy.make_settings(kernels=kernels)
+    if line is None:
+        check_machine(asked, 1)
+        return
+    with pytest.raises(UsageError) as error:
+        check_machine(asked, 1)
+    assert line in str(error.value)
+
+
+def test_kernels_reach_the_models(tmp_path: Path) -> None:
+    assert fields_of("grpo", toy.make_settings(kernels={"liger": True}))["use_liger_kernel"] is True
+    assert "use_liger_kernel" not in fields_of("grpo", toy.make_settings(kernels={}))
+    policy = str(toy.save_policy(toy.make_policy({(toy.GO,): {}}), tmp_path))
+    assert load_policy(policy, None, "eager")[0].config._attn_implementation == "eager"
+    assert make_critic(policy, None, attention="eager").config._attn_implementation == "eager"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_gradient_checkpointing(plain: Seen, policy: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("rows", [8, 2])
 def test_micro_batches(rows: int, plain: Seen, policy: Path, tmp_path: Path) -> None:
-    """The rows of a mini-batch in several passes, each no wider than its rows: one update, and what is logged is its."""
+    """The rows of a mini-batch in several passes, no wider than their rows: one update, and what is logged is its."""
     trainer = trainer_of("ppo", policy, tmp_path, micro_batch_rows=rows)
     seen = watch(trainer)
     assert seen.forwards == {"policy": 16 // rows, "critic": 16 // rows}

@@ -40,7 +40,7 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
     "the machine's business, through accelerate: how it computes and not what": (
         "accelerator_config", "ddp_find_unused_parameters", "ddp_bucket_cap_mb",
         "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "local_rank", "tf32",
-        "torch_compile", "torch_compile_backend", "torch_compile_mode", "use_liger_kernel", "liger_kernel_config",
+        "torch_compile", "torch_compile_backend", "torch_compile_mode", "liger_kernel_config",
         "torch_empty_cache_steps", "auto_find_batch_size", "average_tokens_across_devices", "full_determinism",
         "ds3_gather_for_generation", "pad_to_multiple_of", "activation_checkpointing",
         "activation_checkpointing_kwargs", "use_cache", "cache_implementation", "gradient_checkpointing_kwargs",
@@ -55,5 +55,7 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
         "vllm_server_port", "vllm_server_timeout", "vllm_group_port", "vllm_gpu_memory_utilization",
         "vllm_max_model_length", "vllm_tensor_parallel_size",
     ),
-    "only set where the suite asks for it": ("fsdp", "fsdp_config", "parallelism_config", "deepspeed"),
+    "only set where the suite asks for it": (
+        "fsdp", "fsdp_config", "parallelism_config", "deepspeed", "use_liger_kernel",
+    ),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from benchmarks.errors import UsageError
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from benchmarks.suites import schema as suite
+from benchmarks.suites import strict_yaml
 from tests.benchmarks.micro import GONE, data, write
 
 DESIGN = "evaluation.design"
@@ -197,3 +198,23 @@ def test_neighbouring_seeds_share_nothing():
     seeds = [derive("train", seed) for seed in range(1001)]
     different = [(a ^ b).bit_count() for a, b in itertools.pairwise(seeds)]
     assert abs(sum(different) / len(different) - 31.5) < 5 * 0.13
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: a\nseed: 1\nname: b\n", "'name' stands on line 1 and again on line 3"),
+        ("training:\n  group_size: 8\n  group_size: 4\n", "'group_size' stands on line 2 and again on line 3"),
+        ("a: {x: 1, x: 1}\n", "'x' stands on line 1 and again on line 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text, line, tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        suite.load(str(path))
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_same_key_in_two_mappings_is_none_that_stands_twice():
+    assert strict_yaml.load("a: {x: 1}\nb: {x: 2}\n1: 3") == {"a": {"x": 1}, "b": {"x": 2}, 1: 3}
