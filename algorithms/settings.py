@@ -88,7 +88,8 @@ class Settings(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision, the weights themselves stay in float32."""
     gradient_checkpointing: bool = False
-    kernels: Kernels | None = None
+    kernels: Annotated[Kernels | None, Field(exclude_if=lambda value: value is None)] = None
+    """Left out of a suite's hash where it is not asked for: it moves no more than last digits."""
     lora: Lora | None = None
     vllm: dict[str, JsonValue] | None = None
     """Rollouts by vLLM: GRPOConfig's vllm_* settings without the prefix (mode: colocate or server); use_vllm: false

@@ -77,7 +77,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "perf": {
         *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
-        *("engines", "suites", "evaluation", "runs"),
+        *("engines", "base_models", "suites", "evaluation", "runs"),
     },
     # the command line
     "cli": {

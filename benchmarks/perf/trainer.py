@@ -14,6 +14,7 @@ like length together and trims them (docs/scaling.md); then the same lengths wit
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -182,7 +183,7 @@ def run_steps(trainer: Any, updates: int) -> list[float]:
     trainer.add_callback(times)
     trainer.train()
     trainer.remove_callback(times)
-    return [end - start for start, end in zip(began[1:], began[2:], strict=False)]
+    return [end - start for start, end in itertools.pairwise(began[1:])]
 
 
 def compare(case: Case, size: Size, progress: Progress) -> Ratio:
