@@ -25,6 +25,7 @@ from trl.generation import vllm_generation
 from trl.generation.vllm_generation import VLLMGeneration
 
 import algorithms
+import algorithms.greedy
 import algorithms.trainer
 from algorithms.config import VLLM_FIELDS, config_fields
 from algorithms.settings import Settings
@@ -339,7 +340,7 @@ def test_nothing_is_broken(probe: Probe) -> None:
 
 
 def leaned_on() -> set[str]:
-    """Every name of TRL's trainer that RLVRTrainer uses, overrides or swaps; not what is its own."""
+    """Every name of TRL's trainer that RLVRTrainer uses, overrides or swaps, or greedy.py; not what is its own."""
     tree = ast.parse(Path(algorithms.trainer.__file__).read_text(encoding="utf-8"))
     (trainer,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "RLVRTrainer"]
     methods = {node.name for node in trainer.body if isinstance(node, ast.FunctionDef)}
@@ -349,6 +350,8 @@ def leaned_on() -> set[str]:
     used = {node.attr for node in of_self} - methods - state
     parents = {node.attr for node in attributes if ast.unparse(node.value) == "super()"}
     overridden = {name for name in methods if hasattr(GRPOTrainer, name)}
+    greedy = ast.walk(ast.parse(Path(algorithms.greedy.__file__).read_text(encoding="utf-8")))
+    used |= {node.attr for node in greedy if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "trainer"}
     return {name for name in used | parents | overridden if not name.startswith("__")}
 
 
