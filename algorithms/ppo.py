@@ -34,7 +34,7 @@ class PPO(NeedsCritic, Algorithm):
     gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 1.0
     critic_learning_rate_factor: Annotated[float, Field(gt=0)] = 1.0
-    """The critic's learning rate in units of the policy's; chosen on Countdown's validation split (docs/reproduce.md)."""
+    """The critic's learning rate in units of the policy's; chosen on Countdown's validation split."""
     critic_clip_range: Annotated[float, Field(gt=0)] = 0.5
     """How far a value may move from the one at sampling time before its loss is clipped."""
     critic_warmup_steps: Annotated[int, Field(ge=0)] = 0

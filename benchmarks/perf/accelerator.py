@@ -139,8 +139,8 @@ def _train(spec: Any, outcome: Outcome) -> None:
     from algorithms.cost import peak_memory_bytes
     from algorithms.train import make_trainer
 
-    trainer = make_trainer(spec)
-    trainer._save_checkpoint = lambda *_: None  # type: ignore[method-assign]
+    trainer: Any = make_trainer(spec)
+    trainer._save_checkpoint = lambda *_: None
     seen: list[dict[str, float]] = []
     log = trainer.log
 
@@ -151,7 +151,7 @@ def _train(spec: Any, outcome: Outcome) -> None:
                 raise Failure(f"step {len(seen)} has loss {logs['loss']} and gradient norm {logs['grad_norm']}.")
         log(logs, *rest)
 
-    trainer.log = note  # type: ignore[method-assign]
+    trainer.log = note
     trainer.train()
     steps = len(seen) - 1
     outcome.seconds = {phase: (seen[-1][phase] - seen[0].get(phase, 0.0)) / steps for phase in seen[-1]}

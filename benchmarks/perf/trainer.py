@@ -87,7 +87,9 @@ class Ratio:
 def lengths(case: Case, size: Size, step: int) -> list[int]:
     """Of the completions of a step, EOS included."""
     rows = size.prompts * size.group
-    drawn = np.random.default_rng(derive("perf", case.median, case.spread, step)).lognormal(0, case.spread, rows)
+    drawn = np.random.default_rng(derive("perf", str(case.median), str(case.spread), step)).lognormal(
+        0, case.spread, rows
+    )
     return [int(length) for length in np.clip(drawn * case.median, 2, size.limit)]
 
 
@@ -132,7 +134,7 @@ def make_pair(case: Case, size: Size, folder: Path) -> tuple[Any, Any]:
         algorithm=algorithms.get("grpo"), settings=settings, model=MODEL, prompts=prompts,
         verify=lambda problems, texts, finished: [right(text) for text in texts], folder=folder, seed=0,
     )  # fmt: skip
-    ours = make_trainer(spec)
+    ours: Any = make_trainer(spec)
     ours._trims = ours._trims and case.group
     fields = config_fields(
         spec.algorithm, settings, folder=str(folder), seed=0, processes=1, accelerator=not ours.args.use_cpu
