@@ -198,7 +198,7 @@ class RLVRTrainer(GRPOTrainer):
                 rows = self.args.per_device_train_batch_size
                 with torch.no_grad():
                     output["values"] = self.critic.values_in_chunks(output, rows)
-            self._passes.count("critic", output["prompt_mask"], output["completion_mask"])
+                    self._passes.count("critic", output["prompt_mask"], output["completion_mask"])
             values_BT = self.accelerator.gather(everywhere(output["values"], dim=1))
         correct = self._tensor([float(row.verdict is True) for row in self._rows])
         return Rollouts(
