@@ -161,7 +161,7 @@ def _train(spec: Any, outcome: Outcome) -> None:
 def table(title: str, outcomes: Mapping[str, Outcome]) -> Table:
     """What was measured, in the form of docs/scaling.md."""
     shown = Table(title=title)
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for name in ("s a step", "generate", "critic", "peak GiB"):
         shown.add_column(name, justify="right")
     shown.add_column("failed")
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for number, name in enumerate(names):
                 outcomes[name] = run(name, size, Path(folder) / "base", Path(folder) / str(number))
                 stage.advance()
-    console = Console(width=None if Console().is_terminal else 120)
+    console = Console(width=None if Console().is_terminal else 160)
     console.print(table(f"{weights / 1e6:.1f} M weights on {device()}", outcomes))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
-from trl.generation import vllm_generation
 from trl.generation.vllm_generation import VLLMGeneration
 
 import algorithms
@@ -29,7 +27,6 @@ import algorithms.greedy
 import algorithms.trainer
 from algorithms.config import VLLM_FIELDS, config_fields
 from algorithms.settings import Settings
-from algorithms.train import seeded_engine
 from tests.algorithms import toy
 from tests.algorithms.trl_fields import LEFT_ALONE
 
@@ -281,28 +278,6 @@ def test_vllm_generation_has_a_temperature() -> None:
     """vllm_generation.temperature: read at each generation, so that setting it makes the next one greedy."""
     assert "temperature" in inspect.signature(VLLMGeneration.__init__).parameters
     assert "temperature = self.temperature" in inspect.getsource(VLLMGeneration.generate)
-
-
-def test_vllm_engine_is_made_with_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """vllm_generation.LLM: what TRL makes a colocated engine with: keywords alone, and a seed of its own."""
-    source = inspect.getsource(VLLMGeneration._init_vllm)
-    assert re.search(r"\bself\.llm = LLM\(\s*model=", source) and re.search(r"\bseed=", source)
-    made: list[dict[str, Any]] = []
-    monkeypatch.setattr(vllm_generation, "LLM", lambda **settings: made.append(settings), raising=False)
-    before = vllm_generation.LLM
-
-    def seed(training: int, process: int, parallel: int = 1, mode: str = "colocate") -> int:
-        config = types.SimpleNamespace(
-            use_vllm=True, vllm_mode=mode, seed=training, process_index=process, vllm_tensor_parallel_size=parallel
-        )
-        with seeded_engine(config):
-            vllm_generation.LLM(model="m", seed=process // parallel)
-        assert vllm_generation.LLM is before and made[-1]["model"] == "m"
-        return int(made[-1]["seed"])
-
-    assert len({seed(training, process) for training in (0, 1) for process in (0, 1)}) == 4
-    assert seed(0, 0, parallel=2) == seed(0, 1, parallel=2) != seed(0, 2, parallel=2) == seed(0, 3, parallel=2)
-    assert seed(7, 1, mode="server") == 1  # an engine that is not ours to make
 
 
 # ------------------------------------------------------------------------------------------------ the contract bites
