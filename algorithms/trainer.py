@@ -356,8 +356,8 @@ class RLVRTrainer(GRPOTrainer):
             super()._save_checkpoint(model, trial)
             if self.critic is not None:
                 self.critic.save(folder)
-            if self.reference is not None and self.accelerator.is_main_process:
-                self.reference.save(folder)
+            if self.reference is not None:
+                self.reference.save(folder, self.accelerator.is_main_process)
         except RuntimeError as error:  # what torch makes of a full disk
             raise OSError(f"{folder.name}: {error}") from error
         self.accelerator.wait_for_everyone()

@@ -54,13 +54,15 @@ GREEDY = ((B, EOS), (A, A, EOS), (C, C, EOS), (B, A, EOS))
 """Right, wrong, failed, right."""
 OWN: Mapping[str, dict[str, Any]] = {
     "dapo": {"refill_rounds": 1},
-    "prorl": {"refill_rounds": 1, "reset_every_steps": 2},
+    "prorl": {"refill_rounds": 1, "reset_every_steps": 2, "kl_coefficient": 0.1},
     "pass_at_k_training": {"k": 2},
 }
 RESUMED = ("ppo", "dapo", "prorl")
 """Those with more than TRL's own state in a checkpoint: a critic, the stream of fresh prompts, a moved reference."""
 SHARDED = ("grpo", "ppo")
 """Trained under FSDP too: a policy, and a policy with a critic."""
+RESUMED_SHARDED = ("ppo", "prorl")
+"""Those of them with a second network, which is sharded too: a critic, and a reference."""
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}
 """What the suite of the paper's setting has beside FSDP."""
 FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
@@ -197,7 +199,8 @@ def sharded(policy: Path, out: Path, processes: int) -> None:
     with mock.patch("algorithms.train.GRPOConfig", config), mock.patch("algorithms.train.check_machine"):
         for name in SHARDED:
             given_step(name, policy, out, processes, fsdp=FSDP)
-        resume("ppo", policy, out, processes, fsdp=FSDP, **LARGE)
+        for name in RESUMED_SHARDED:
+            resume(name, policy, out, processes, fsdp=FSDP, **LARGE)
 
 
 def refusal(policy: Path, out: Path) -> str:

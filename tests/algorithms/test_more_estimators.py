@@ -170,8 +170,15 @@ def test_objectives_are_the_sources(name: str) -> None:
     assert {key: config[key] for key in OBJECTIVES[name]} == OBJECTIVES[name]
 
 
-@pytest.mark.parametrize("changes", [{"lora": {"rank": 2, "alpha": 4.0}}, {"fsdp": {"version": 2}}])
-def test_a_reset_is_refused_where_it_was_not_shown(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lora": {"rank": 2, "alpha": 4.0}}, r"does not work with training\.lora yet"),
+        ({"deepspeed": {}}, r"does not work with training\.deepspeed yet"),
+        ({"fsdp": {"fsdp_reshard_after_forward": False}}, r"fsdp\.reshard_after_forward: false .* expected true"),
+    ],
+)
+def test_a_reset_is_refused_where_it_cannot_work(changes: dict[str, Any], words: str) -> None:
     settings = toy.make_settings(**changes)
-    with pytest.raises(UsageError, match="prorl resets its reference, which does not work with training"):
+    with pytest.raises(UsageError, match=rf"^prorl resets its reference, .*{words}"):
         config_fields(algorithms.get("prorl"), settings, folder="", seed=0, processes=2, accelerator=False)
