@@ -7,34 +7,38 @@ the record back, and a call on an unfinished one continues it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from algorithms import ALGORITHMS
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.engines.pool import EngineSpec
-from benchmarks.errors import UsageError, unknown
+from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
-from benchmarks.files import content_hash
+from benchmarks.files import content_hash, remove_drafts
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
-from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
-from benchmarks.runs.cell_training import CellTraining, training_record
+from benchmarks.records.schema import BASE, Cell, Point, Record, SuiteRef, write_record
+from benchmarks.runs import divergence, status
+from benchmarks.runs.cell_training import CellTraining, diverged_record, training_record
+from benchmarks.runs.home import claim_home, settle
+from benchmarks.runs.lease import Holder, hold
 from benchmarks.runs.run_folder import (
+    POINTS,
     RECORD,
     SPEC,
     Place,
     read_done,
-    read_spec,
     refuse_another_spec,
     write_spec,
 )
 from benchmarks.runs.suite_evaluation import check_versions, engine_of, evaluate_suite, gaps
+from benchmarks.runs.variants import Variant
 from benchmarks.seeds import derive
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap
-from benchmarks.suites.schema import Suite, parse
+from benchmarks.suites.schema import Suite
 from benchmarks.tasks.prompts import CHAT
 
 
@@ -47,6 +51,8 @@ class CellRun:
     """A name in ALGORITHMS, or `base`."""
     seed: int
     place: Place
+    variant: Variant | None = None
+    """What was changed to make this `suite` of the one that the folder is named after."""
 
     def __post_init__(self) -> None:
         if self.algorithm != BASE and self.algorithm not in ALGORITHMS:
@@ -60,53 +66,118 @@ class CellRun:
             raise UsageError(f"seed is {self.seed}; expected 0 or more.")
         if self.algorithm == BASE:  # one base for all cells of a suite: its samples have a seed of their own
             object.__setattr__(self, "seed", 0)
+            if self.variant is not None and self.variant.shares_base:
+                object.__setattr__(self, "suite", self.variant.of)
+                object.__setattr__(self, "variant", None)
+        object.__setattr__(self, "place", settle(self.place, self.table))
 
     @property
     def name(self) -> str:
-        """The name of the cell's folder: `base`, or `<algorithm>-s<seed>`."""
-        return BASE if self.algorithm == BASE else f"{self.algorithm}-s{self.seed}"
+        """The name of the cell's folder: `base` or `<algorithm>-s<seed>`, and `-<variant>` for a variant."""
+        return cell_name(self.algorithm, self.seed, self.variant)
 
     @property
     def folder(self) -> Path:
         """The folder runs/<suite>/<cell>."""
-        return self.place.out / self.suite.name / self.name
+        assert self.place.home is not None
+        return self.place.home / self.name
+
+    @property
+    def table(self) -> Suite:
+        """The suite whose records this cell's is compared with: a variant that shares its base stands beside it."""
+        return self.suite if self.variant is None else self.variant.of
 
     @property
     def base(self) -> CellRun:
         """The base cell that this one is measured from."""
-        return CellRun(self.suite, BASE, 0, self.place)
+        return CellRun(self.suite, BASE, 0, self.place, self.variant)
 
     def run(self) -> Record:
         """Returns the cell's record. Finished parts are read back, and an interrupted cell continues.
 
-        The base runs first if necessary. Raises Failure for a folder that holds another question or cannot be read.
+        The base runs first if necessary. If another process runs the cell, this one waits for it and reads what it
+        wrote. Raises Failure for a folder that holds another question or cannot be read.
         """
-        started = now()
         base_model = identify(self.suite.base_path, self.suite.base_revision)
-        spec_hash = self.claim(base_model)
-        if (record := read_done(self.folder, spec_hash)) is not None:
+        question = self.question(base_model)
+        if (record := self.done(question)) is not None:
             return record
+        if not (self.folder / SPEC).exists():
+            self._check()
+        assert self.place.home is not None
+        claim_home(self.place.home, self.table)
+        with hold(self.folder, self._wait) as lease:
+            remove_drafts(self.folder)
+            if (record := self.done(question)) is not None:
+                return record
+            with status.reporting(self.folder, self.place.progress):
+                self.claim(question)
+                record = self._make(base_model, content_hash(question))
+                lease.check()
+                write_record(self.folder / RECORD, record)
+        return record
+
+    def done(self, question: dict[str, Any]) -> Record | None:
+        """The record if there is one. Raises Failure if the folder is of another question."""
+        if (self.folder / SPEC).exists():
+            refuse_another_spec(self.folder, question)
+        return read_done(self.folder, content_hash(question))
+
+    def _wait(self, holder: Holder) -> None:
+        self.place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+
+    def _make(self, base_model: ModelRef, spec_hash: str) -> Record:
+        """Trains and evaluates whatever is not there yet. A training that diverged is recorded and not evaluated."""
+        started = now()
         base = None if self.algorithm == BASE else self._base_record()
-        trained = None if base is None else self.training.run()
-        model = base_model if trained is None else identify(str(trained.policy))
-        seed = derive("evaluate", self.algorithm, self.seed)
-        results = evaluate_suite(self.suite, model, self.place, self.folder, seed, base=base is None)
-        record = Record(
-            suite=SuiteRef(name=self.suite.name, hash=self.suite.hash),
+        trained, diverged = (None, None) if base is None else self._trained()
+        results: dict[str, DatasetResult] = {}
+        if diverged is None:
+            model = base_model if trained is None else identify(str(trained.policy))
+            seed = derive("evaluate", self.algorithm, self.seed)
+            results = evaluate_suite(self.suite, model, self.place, self.folder, seed, base=base is None)
+        training = diverged_record(diverged) if diverged else None if trained is None else training_record(trained)
+        apart = self.variant is not None and not self.variant.shares_base
+        return Record(
+            suite=SuiteRef(name=self.suite.name, hash=(self.suite if apart else self.table).hash),
             cell=Cell(
-                algorithm=self.algorithm, seed=None if base is None else self.seed, variant=None,
+                algorithm=self.algorithm, seed=None if base is None else self.seed,
+                variant=None if self.variant is None else self.variant.name,
                 base_model=self.suite.base_model, base_hash=base_model.hash or base_model.revision,
             ),
             settings=self._settings(),
             provenance=provenance(started, now()),
-            training=None if trained is None else training_record(trained),
+            training=training,
             evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
             gap=None if base is None else self._gaps(base, results, "answer"),
             sound_gap=None if base is None else self._gaps(base, results, "sound"),
+            points={} if base is None or diverged else self._points(base),
             spec_hash=spec_hash,
         )  # fmt: skip
-        write_record(self.folder / RECORD, record)
-        return record
+
+    def _trained(self) -> tuple[Any, divergence.Outcome | None]:
+        """The result of the training, and how it diverged if it did."""
+        trained = None
+        try:
+            trained = self.training.run()
+        except Failure:
+            if divergence.not_finite(self.training.train_folder) is None:
+                raise
+        return trained, divergence.find(self.training.train_folder, self.suite.training.rows_per_step)
+
+    def _points(self, base: Record) -> dict[int, Point]:
+        """The evaluations of the checkpoints that the suite names, by step."""
+        found = {}
+        for step in self.suite.evaluation.checkpoints:
+            model, folder = identify(str(self.training.checkpoint(step))), self.folder / POINTS / f"step-{step}"
+            seed = derive("evaluate", self.algorithm, self.seed, "step", step)
+            results = evaluate_suite(self.suite, model, self.place, folder, seed)
+            found[step] = Point(
+                evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
+                gap=self._gaps(base, results, "answer"),
+                sound_gap=self._gaps(base, results, "sound"),
+            )
+        return found
 
     def _gaps(self, base: Record, results: Mapping[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
         return gaps(base, self.base.folder, results, self.suite.evaluation.k, verdict)
@@ -122,23 +193,21 @@ class CellRun:
 
     # -------------------------------------------------------------------------------- the spec
 
-    def claim(self, base_model: ModelRef) -> str:
-        """Writes spec.json into a new folder and returns its hash. Raises Failure for a folder with another spec.
-
-        What must fail is refused before, because a folder with a wrong spec would stand in the way of the right one.
-        """
+    def question(self, base_model: ModelRef) -> dict[str, Any]:
+        """Everything that the record depends on: what spec.json holds, and the cell is known by the hash of."""
         engine = engine_of(self.suite, self.place)
-        question = {
-            "suite": self.suite.model_dump(mode="json", exclude={"name", "description", "engine"}),
+        return {
+            "suite": self.suite.asked(),
             "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
             "engine": " ".join(filter(None, [engine.name, engine.dtype])),
         }  # fmt: skip
+
+    def claim(self, question: dict[str, Any]) -> None:
+        """Writes spec.json into a new folder. Raises Failure for a folder with another spec."""
         if (self.folder / SPEC).exists():
             refuse_another_spec(self.folder, question)
         else:
-            self._check()
             write_spec(self.folder, question)
-        return content_hash(question)
 
     def _check(self) -> None:
         """Raises UsageError for problems that do not exist and settings that are unknown or cannot work together."""
@@ -148,18 +217,12 @@ class CellRun:
             dataset.load()
         if self.algorithm != BASE:
             self.training.check()
+            self.training.check_points()
 
     @property
     def training(self) -> CellTraining:
         """Returns the training of the cell's policy. The base has none."""
         return CellTraining(self.suite, self.algorithm, self.seed, self.folder, self.place)
-
-    @classmethod
-    def of_folder(cls, folder: Path, place: Place) -> CellRun:
-        """Returns the cell that `folder`'s spec.json asks for. This tells a training process what it is part of."""
-        asked = read_spec(folder)
-        suite = parse({**asked["suite"], "name": folder.parent.name, "description": ""}, str(folder / SPEC))
-        return cls(suite, asked["algorithm"], asked["seed"], replace(place, out=folder.parent.parent))
 
     def _settings(self) -> dict[str, Any]:
         """Returns all settings, resolved: the suite's, the algorithm's own, and every field that TRL was given."""
@@ -167,3 +230,9 @@ class CellRun:
             "suite": self.suite.model_dump(mode="json"),
             **({} if self.algorithm == BASE else self.training.settings()),
         }
+
+
+def cell_name(algorithm: str, seed: int, variant: Variant | None) -> str:
+    """The name of a cell's folder: `base`, `grpo-s0`, `grpo-s0-learning_rate-5e-5`, or `base-k-4`."""
+    parts = [algorithm] if algorithm == BASE else [algorithm, f"s{seed}"]
+    return "-".join([*parts, *([variant.name] if variant else [])])
