@@ -109,12 +109,13 @@ def train(spec: TrainSpec) -> TrainResult:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             if trainer.callback.paused:
                 raise KeyboardInterrupt
-        except Diverged as diverged:
+        except (Diverged, RuntimeError) as error:
+            diverged = error if isinstance(error, Diverged) else _as_diverged(error)
             if trainer.accelerator.is_main_process:
                 write_json_atomic(
                     spec.folder / DIVERGED_FILE, {"reason": str(diverged), "cost": trainer.cost.to_json()}
                 )
-            raise
+            raise diverged from error
         except (OSError, SafetensorError) as error:
             raise Failure(f"cannot write the training in {spec.folder}: {_one_line(error)}.") from error
     processes = PartialState(cpu=not torch.cuda.is_available())  # the trainer's, where there was one
@@ -122,6 +123,13 @@ def train(spec: TrainSpec) -> TrainResult:
         _finish(spec)
     processes.wait_for_everyone()
     return _read_result(spec)
+
+
+def _as_diverged(error: RuntimeError) -> Diverged:
+    """What torch makes of a policy that gives probabilities which are no numbers. Any other error is raised again."""
+    if "probability tensor contains" not in str(error):
+        raise error
+    return Diverged(f"training diverged: the policy cannot be sampled from ({_one_line(error)}).")
 
 
 def _is_over(checkpoint: Path, settings: Settings) -> bool:
@@ -208,6 +216,8 @@ class StepCallback(TrainerCallback):
         if state.global_step % self.updates:
             return
         step = state.global_step // self.updates
+        if not _is_finite(self.trainer.model):
+            raise Diverged(f"training diverged: weights of the policy are not finite after step {step}.")
         stop = self.trainer.budget_share() >= 1 or state.global_step >= state.max_steps
         wanted = step % self.spec.settings.save_every_steps == 0 or step in self.spec.settings.keep_steps
         self.paused = not stop and pause.is_asked(self.spec.folder, self.trainer.accelerator)
@@ -236,6 +246,12 @@ class StepCallback(TrainerCallback):
         for path in sorted(self.spec.folder.glob("checkpoint-*"), key=update_of)[:-2]:
             if update_of(path) not in keep:
                 shutil.rmtree(path)
+
+
+def _is_finite(model: torch.nn.Module) -> bool:
+    """Whether all weights are, of this process's share. Sampling from others would end in an error of its own."""
+    shares = (getattr(weight, "to_local", lambda weight=weight: weight)().detach() for weight in model.parameters())
+    return all(bool(torch.isfinite(share).all()) for share in shares)
 
 
 def _log_line(entry: dict[str, Any], updates_per_step: int) -> str:

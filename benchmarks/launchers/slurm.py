@@ -1,9 +1,8 @@
 """Submits commands to SLURM through submitit: one job for each, in arrays, after the jobs that they depend on.
 
 A job runs its command in a process of its own. When SLURM tells it that it will be preempted or has reached its time
-limit, it passes SIGTERM on, waits for the command to save a checkpoint, and queues itself again. A job may also not be
-told, because the cluster sends no signal or its machine died. It then goes on from the last checkpoint when SLURM queues
-it again.
+limit, it passes SIGTERM on, waits for the command to save a checkpoint, and queues itself again. If SLURM sends no
+signal or the machine dies, the job goes on from the last checkpoint when SLURM queues it again.
 """
 
 from __future__ import annotations

@@ -75,7 +75,6 @@ def hold(folder: Path, waiting: Callable[[Holder], None] = lambda holder: None) 
     """
     lock = SoftFileLease(folder / FILE, lease_duration=LEASE_S, heartbeat_interval=BEAT_S, on_compromise=_interrupt)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _acquire(lock, folder, waiting)
     except OSError as error:
         raise Failure(f"cannot write {folder / FILE}: {error.strerror or error}.") from error
@@ -87,6 +86,8 @@ def hold(folder: Path, waiting: Callable[[Holder], None] = lambda holder: None) 
         raise
     finally:
         lock.release()
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if nothing came of it, it is empty
 
 
 def _interrupt(compromise: object) -> None:
@@ -96,9 +97,12 @@ def _interrupt(compromise: object) -> None:
 def _acquire(lock: SoftFileLease, folder: Path, waiting: Callable[[Holder], None]) -> None:
     told: Holder | None = None
     while True:
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=_POLL_S, poll_interval=_POLL_S / 5)
             return
+        except FileNotFoundError:
+            continue  # the folder was empty, and its last holder has removed it
         except Timeout:
             holder = _named(lock)
             if holder is not None and holder != told:
