@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.launchers.base import USAGE_ERROR, Options, Task, Watch, last_line
+from benchmarks.launchers.base import INTERRUPTED, USAGE_ERROR, Options, Task, Watch, last_line
 from benchmarks.launchers.resources import Resources
 
 LARGEST_ARRAY = 1000
@@ -43,7 +43,9 @@ class Job:
         code = 0
         for _ in range(self.retry + 1):
             code = self._run()
-            if code in (0, USAGE_ERROR):
+            if code == INTERRUPTED:  # SLURM has told all of the job's processes to end, and not this one alone
+                time.sleep(self.grace_s)  # until it ends the job, or queues it again
+            if code in (0, USAGE_ERROR, INTERRUPTED):
                 break
         if code:
             raise RuntimeError(f"exit code {code}: {last_line(Path(self.log))}")
@@ -54,7 +56,7 @@ class Job:
             log.flush()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks", *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=_ignore_usr2,
             )  # fmt: skip
         while self._process.poll() is None:  # never a blocking wait: `checkpoint` interrupts this loop
             time.sleep(_POLL_S)
@@ -68,6 +70,11 @@ class Job:
         if process is not None:
             _end(process.pid, self.grace_s)
         return DelayedSubmission(Job(self.command, self.log, self.retry, self.grace_s))
+
+
+def _ignore_usr2() -> None:
+    """SLURM may send its signal to all processes of the job; it is for the one that queues the job again."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _end(pid: int, grace_s: float) -> None:

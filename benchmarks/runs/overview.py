@@ -125,8 +125,13 @@ def _not_running(said: status.Status, jobs: Mapping[str, str] | None) -> dict[st
     if said.state == status.QUEUED:
         gone = jobs is not None and bool(said.job)
         why = f"job {said.job} has left the queue before it began (cancelled, or what it needs failed)"
-        return {"state": FAILED, "said": why} if gone else {"state": QUEUED}
+        return {"state": FAILED, "said": why} if gone else {"state": QUEUED, "said": ""}
     if said.state == status.STOPPED:
+        if jobs is not None and said.job is not None:
+            return {
+                "state": FAILED,
+                "said": f"job {said.job} has left the queue (cancelled?); the same command goes on",
+            }
         return {"state": WAITING, "said": said.said}
     return {"state": FAILED, "said": "it ended without a word (killed?); the same command goes on"}
 
