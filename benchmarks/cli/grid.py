@@ -77,13 +77,12 @@ def grid(
 
     common, variants = expand(changes or [])
     loaded = load_suite(suite, model, common)
-    resources = _resources(loaded, cluster, launcher)
-    cells = plan(loaded, algos.split(), seeds.split(), Place(out, engine), variants)
+    resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
+    cells = plan(loaded, algos.split(), seeds.split(), place, variants)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), *(["--model", model] if model else [])]
     options += [part for change in common for part in ("--set", change)]
     options += [*(["--workers", str(workers)] if workers else []), "--no-page"]
-    run = GridRun(cells, options, launcher, jobs, retry, resources)
-    run = _with_processes(run, processes)
+    run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return _plan(run)
     with Progress(quiet) as progress:
@@ -94,10 +93,15 @@ def grid(
         show(records, run.home, run.home)
     if launcher == "slurm":
         print(f"rlvr-gap status {run.home} shows how far the cells are.")
+    _fail(failed, len(cells))
+
+
+def _fail(failed: Mapping[str, str], cells: int) -> None:
+    """Lists the cells that failed, if any, and raises Failure."""
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if failed:
-        raise Failure(f"{len(failed)} of {len(cells)} cells failed.")
+        raise Failure(f"{len(failed)} of {cells} cells failed.")
 
 
 def status(

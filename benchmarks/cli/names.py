@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.cli.options import OutOption
+from benchmarks.errors import UsageError
 
 
-def list_() -> None:
-    """List the algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats."""
+def list_(out: OutOption = Path("runs")) -> None:
+    """List every name that an option accepts, and how many cells in OUT are in which state.
+
+    The names are algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats.
+    """
     from algorithms import ALGORITHMS
     from benchmarks.engines import ENGINES
     from benchmarks.importers import IMPORTERS
@@ -22,3 +29,17 @@ def list_() -> None:
     }  # fmt: skip
     for kind, table in tables.items():
         print(f"{kind}: {' '.join(sorted(table))}")
+    _list_cells(out)
+
+
+def _list_cells(out: Path) -> None:
+    """A line for each suite in OUT that has runs: how many of its cells are in which state."""
+    from benchmarks.cli.cells import counts
+    from benchmarks.runs.overview import overview
+
+    try:
+        found = overview(out)
+    except UsageError:
+        return  # nothing has been run there yet
+    for suite in dict.fromkeys(state.suite for state in found):
+        print(f"runs of {suite}: {counts([state for state in found if state.suite == suite])}")

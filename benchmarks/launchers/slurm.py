@@ -47,6 +47,8 @@ class Job:
                 time.sleep(self.grace_s)  # until it ends the job, or queues it again
             if code in (0, USAGE_ERROR, INTERRUPTED):
                 break
+        if code and os.environ.get("SLURM_PROCID", "0") != "0":
+            time.sleep(self.grace_s)  # the first machine's job says why, or queues itself again
         if code:
             raise RuntimeError(f"exit code {code}: {last_line(Path(self.log))}")
 
@@ -152,6 +154,7 @@ def parameters(resources: Resources, after: Sequence[str] = ()) -> dict[str, Any
         "gpus_per_node": r.gpus or None, "cpus_per_task": r.cpus, "array_parallelism": r.array_limit,
         "mem": r.memory_gb, "signal_delay_s": r.signal_s,
         "dependency": f"afterok:{':'.join(after)}" if after else None, "stderr_to_stdout": True,
+        "srun_args": ["--kill-on-bad-exit=1"],
         # srun has not taken this over from sbatch since 22.05.
         "setup": ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *r.setup],
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **r.sbatch},

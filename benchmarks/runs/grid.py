@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import launchers
-from benchmarks.launchers.base import Options, Task
+from benchmarks.launchers.base import Launcher, Options, Task
 from benchmarks.launchers.resources import Resources
 from benchmarks.progress import duration
 from benchmarks.records.schema import Record, read_record
@@ -61,13 +61,15 @@ class GridRun:
             else:
                 with hold(self.home / _SUBMITTING):  # two people who submit at once: the second sees the first's jobs
                     self._submit(launcher, left, failed, queue())
-        done = [cell for cell in self.cells if cell.is_done]
-        return [read_record(cell.run.folder / RECORD) for cell in done], failed
+        return self.records(), failed
+
+    def records(self) -> list[Record]:
+        """Of the cells that are done."""
+        return [read_record(cell.run.folder / RECORD) for cell in self.cells if cell.is_done]
 
     def _submit(
-        self, launcher: launchers.Launcher, left: Sequence[GridCell], failed: dict[str, str],
-        queue: Mapping[str, str] | None,
-    ) -> None:  # fmt: skip
+        self, launcher: Launcher, left: Sequence[GridCell], failed: dict[str, str], queue: Mapping[str, str] | None
+    ) -> None:
         there: dict[str, str] = {}
         for cell in left:
             said = status.read_status(cell.run.folder)
@@ -75,21 +77,23 @@ class GridRun:
                 there[cell.name] = said.job
         if there:
             self.say(f"{len(there)} cells are in the queue already, and are not submitted again.")
-        self._launch(launcher, [cell for cell in left if cell.name not in there], failed, there)
+        self._launch(launcher, left, failed, there)
 
     def _launch(
-        self, launcher: launchers.Launcher, left: Sequence[GridCell], failed: dict[str, str],
-        submitted: Mapping[str, str],
-    ) -> None:  # fmt: skip
+        self, launcher: Launcher, left: Sequence[GridCell], failed: dict[str, str], submitted: Mapping[str, str]
+    ) -> None:
+        names = {cell.name for cell in left}
+        tasks = [self.task(cell, names) for cell in left if cell.name not in submitted]
         options = Options(self.jobs, self.retry, self.resources, self.home / JOBS, submitted)
-        launcher.run([self._task(cell) for cell in left], options, _Watch(self, {c.name: c for c in left}, failed))
+        launcher.run(tasks, options, _Watch(self, {cell.name: cell for cell in left}, failed))
 
-    def _task(self, cell: GridCell) -> Task:
-        run, needs = cell.run, [other for other in self.cells if other.name in cell.needs and not other.is_done]
+    def task(self, cell: GridCell, left: Collection[str]) -> Task:
+        """The command that runs the cell, after those that it needs and that are among `left`."""
+        run, waits = cell.run, tuple(name for name in cell.needs if name in left)
         command = ["bench", "--algo", run.algorithm, "--seed", str(run.seed), *self.options]
         if run.variant is not None:
             command += [part for change in run.variant.changes for part in ("--vary", change)]
-        return Task(cell.name, tuple(command), cell.log, tuple(other.name for other in needs))
+        return Task(cell.name, tuple(command), cell.log, waits)
 
 
 class _Watch:
