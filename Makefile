@@ -52,7 +52,7 @@ $(VENV): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [OUT=runs]
+bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo or ALGO=path/to/my_algorithm.py [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [OUT=runs]
 	@$(BIN)/rlvr-gap bench $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--seed,SEED) \
 		$(call option,--model,MODEL) $(call option,--engine,ENGINE) $(call option,--out,OUT)
 

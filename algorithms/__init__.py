@@ -1,4 +1,8 @@
-"""How a policy is trained. Add an algorithm: a file here, and a line in `ALGORITHMS`."""
+"""How a policy is trained. To add an algorithm, add a file here and a line in `ALGORITHMS`.
+
+An algorithm may also live outside of this package: every function here that takes a name also takes a reference to a
+user's own (`benchmarks/outside/`, docs/extend.md).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.errors import UsageError
-from benchmarks.registry import lookup
+from benchmarks.outside import Found, Kind, offers
+from benchmarks.outside import find as find_outside
 
 if TYPE_CHECKING:
     from algorithms.base import Algorithm
@@ -35,12 +40,34 @@ ALGORITHMS = {
 }
 
 
-def get(name: str, **settings: object) -> Algorithm:
-    """The algorithm called `name`, with its own settings.
+KIND = Kind(
+    "algorithm", ALGORITHMS, "algorithms.base:Algorithm", "rlvr_gap.algorithms", reserved=("base", "external"),
+    also=("base",),
+)  # fmt: skip
 
-    Unknown name or setting: ValueError that lists the known ones. A value out of range: ValueError that says which.
+
+def find(reference: str) -> Found:
+    """Returns the class of an algorithm by its name, its file or `package.module:Class`, or raises UsageError."""
+    return find_outside(KIND, reference)
+
+
+def known() -> list[str]:
+    """Returns the names of the built-in algorithms and of those that installed packages offer."""
+    return [*ALGORITHMS, *(offer.name for offer in offers(KIND))]
+
+
+def get(reference: str, **settings: object) -> Algorithm:
+    """Returns the algorithm that `reference` names, with its own settings.
+
+    Raises UsageError (a ValueError): for an unknown name or setting it lists the known ones, and for a value out of
+    range it says which. What else can be wrong with a reference is in `benchmarks/outside/find.py`.
     """
-    algorithm = lookup(ALGORITHMS, name, "algorithm")
+    return make(find(reference), **settings)
+
+
+def make(found: Found, **settings: object) -> Algorithm:
+    """Returns the algorithm of a class that was found, with its own settings; the errors of `get`."""
+    name, algorithm = found.name, found.made_by
     known = [field.name for field in fields(algorithm) if field.name != "surrogate"]
     for key in settings:
         if key not in [*known, "surrogate"]:

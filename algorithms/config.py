@@ -6,8 +6,10 @@ The fields that are not set here are in `tests/algorithms/trl_fields.py`, each w
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ import torch
 from algorithms.base import Algorithm, NeedsCritic, NeedsReferenceReset, Surrogate
 from algorithms.settings import Settings
 from benchmarks.errors import UsageError
+from benchmarks.files import file_sha256
+from benchmarks.outside import Found
 
 OPTIMISER = {
     "optim": "adamw_torch", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
@@ -30,6 +34,17 @@ def describe(algorithm: Algorithm) -> dict[str, Any]:
     """The algorithm's name, paper, own settings and pins, for a record."""
     own = {key: value for key, value in asdict(algorithm).items() if key != "surrogate"}
     return {"name": algorithm.name, "paper": algorithm.paper, "settings": own, "pins": dict(algorithm.pins())}
+
+
+def source_of(found: Found) -> dict[str, Any]:
+    """What an algorithm is written in, for a record.
+
+    `sha256` and `files` (name -> text) of an algorithm from outside; `built_in` (name -> SHA-256) of the files in this
+    package that define it or a class that it inherits from. A record's commit says what those hold.
+    """
+    ours = (inspect.getfile(base) for base in found.made_by.__mro__ if base.__module__.startswith("algorithms."))
+    built_in = {Path(file).name: file_sha256(file) for file in sorted(ours)}
+    return {**({} if found.source is None else found.source.to_json()), "built_in": built_in}
 
 
 def surrogate(settings: Settings) -> Surrogate:

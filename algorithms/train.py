@@ -172,6 +172,21 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
     return trainer
 
 
+def trl_fields() -> frozenset[str]:
+    """The names of all of GRPOConfig's fields."""
+    return frozenset(GRPOConfig.__dataclass_fields__)
+
+
+def refusal(algorithm: Algorithm, settings: Settings) -> str | None:
+    """Why TRL refuses the settings of an algorithm; None where it accepts them. It loads no model."""
+    fields = config_fields(algorithm, settings, folder="out", seed=0, processes=1, accelerator=False)
+    try:
+        GRPOConfig(**fields)
+    except (ValueError, ImportError) as error:
+        return _one_line(error)
+    return None
+
+
 def load_policy(model: str, revision: str | None) -> tuple[Any, Any]:
     """The model in float32, and its tokenizer. Not loadable: UsageError that names it."""
     try:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, publishing, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, training
 from benchmarks.errors import Failure, UsageError
 
 INTERRUPTED = 130
@@ -34,6 +34,10 @@ app.command("import")(exchange.import_)
 app.command()(exchange.export)
 app.command()(publishing.leaderboard)
 app.command("list")(names.list_)
+for command in (
+    own.new_algorithm, own.check_algorithm, own.new_task, own.check_task, own.new_verifier, own.check_verifier,
+):  # fmt: skip
+    app.command()(command)
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
     rlvr-gap leaderboard --runs runs --out page.html
 
-Records that must not be compared never share a table; `summary.Key` says what they must have in common. A record that
-cannot be read is listed on the page and in what `build` returns. The page loads nothing and runs nothing: its style and
-pictures are inside it, and all text from a record is escaped. The same records give the same bytes.
+Records that must not be compared never share a table; `summary.Key` says what they must have in common. Every number
+comes from counts (`measure.py`). What cannot be used is listed on the page and in what `build` returns. The page loads
+nothing and runs nothing: its style and pictures are inside it, and all text from a record is escaped. The same records
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,40 +16,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from benchmarks.errors import Failure, UsageError
-from benchmarks.files import file_sha256, write_text_atomic
-from benchmarks.records.evaluated import read_evaluated
+from benchmarks.errors import Failure
+from benchmarks.files import write_text_atomic
 from benchmarks.records.evaluation import EvaluationRecord
-from benchmarks.records.schema import BASE, Record, read_record
-from benchmarks.statistics import comparison as compare
-from benchmarks.statistics.comparison import Comparison, Floats
+from benchmarks.records.schema import BASE
+from benchmarks.statistics.comparison import MIN_BASE, MIN_SEEDS, Comparison
 from benchmarks.statistics.counts import Counts
-from benchmarks.statistics.gap import Gap
-from leaderboards import plots, summary
+from benchmarks.statistics.designs import VERDICTS, JudgedBy
+from benchmarks.statistics.gap import COVER_AT, Gap, cover_samples
+from leaderboards import measure, plots, summary
+from leaderboards.load import Broken, Entry, counts_of, load, plain
 from leaderboards.summary import Key
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "RLVR Gap"
-_AGREES = 1e-9
 
-Status = Literal["base", "ranked", "invalid", "superseded"]
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Something that was asked for and could not be used."""
-
-    where: str
-    """The last three parts of the file's path."""
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.reason}"
+Status = Literal["base", "counts", "invalid", "superseded"]
 
 
 @dataclass(frozen=True)
@@ -61,31 +48,23 @@ class Page:
     """Record files and counts that could not be used; the page lists them too."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A record with the file that it came from."""
-
-    record: Record
-    path: Path
-    sha256: str
-
-    @property
-    def where(self) -> str:
-        """The last three parts of the file's path, which are the same on every machine."""
-        return _where(self.path)
-
-
 @dataclass
 class Row:
     """One cell on one dataset."""
 
     entry: Entry
     evaluation: EvaluationRecord
-    gap: Gap | None
     counts: Counts | None
     """None if they are missing or do not belong to the record; `notes` say why."""
     status: Status
     notes: list[str] = field(default_factory=list)
+    gaps: dict[JudgedBy, Gap] = field(default_factory=dict)
+    """By verdict, computed from this row's counts and the base's; empty where that is not possible."""
+
+    @property
+    def gap(self) -> Gap | None:
+        """By the answer."""
+        return self.gaps.get("answer")
 
     @property
     def label(self) -> str:
@@ -93,10 +72,10 @@ class Row:
         return summary.label(self.entry.record.cell)
 
     @property
-    def order(self) -> tuple[float, str, int, str]:
-        """Sort key: rows with a lower gap come first, and rows without a gap are sorted by name."""
+    def order(self) -> tuple[str, int, str]:
+        """Sort key: by name and seed. Single runs have no places."""
         seed = self.entry.record.cell.seed
-        return (self.gap.gap if self.gap else 0.0, self.label, -1 if seed is None else seed, self.entry.sha256)
+        return (self.label, -1 if seed is None else seed, self.entry.sha256)
 
 
 @dataclass(frozen=True)
@@ -114,12 +93,13 @@ class Section:
     number: int
     key: Key
     rows: list[Row]
-    """The ranked rows by gap, then the base, then the rows that are not ranked."""
+    """The base, then the runs that count, then those that do not."""
     apart: list[str]
     """Reasons why this section is kept apart from others."""
-    comparison: Comparison | None
-    seeds: Mapping[str, int]
-    """Label -> number of ranked cells. Means over seeds are shown if any label has more than one."""
+    comparisons: Mapping[JudgedBy, Comparison]
+    """By verdict: the algorithms over their seeds."""
+    cover_samples: int | None
+    """How many samples Cover@tau looks at; None where there are no counts."""
     curves: list[Plot]
     costs: list[Plot]
 
@@ -129,9 +109,9 @@ class Section:
         return self.key.k or max(self.rows[0].evaluation.pass_at_k)
 
     @property
-    def ranked(self) -> list[Row]:
-        """The rows that have a place."""
-        return [row for row in self.rows if row.status == "ranked"]
+    def counting(self) -> list[Row]:
+        """The runs that count."""
+        return [row for row in self.rows if row.status == "counts"]
 
 
 def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path | str, title: str = TITLE) -> Page:
@@ -147,61 +127,6 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     text = render(title, sections, broken, len(entries))
     write_text_atomic(out_html, text)
     return Page(Path(out_html), len(entries), tuple(broken))
-
-
-# ------------------------------------------------------------------------------------------------ records in
-
-
-def load(paths: Sequence[Path | str]) -> tuple[list[Entry], list[Broken]]:
-    """Returns all records under the paths, sorted by content hash, and the files that are not. Errors as in `build`."""
-    files: dict[Path, Path] = {}
-    broken = []
-    for path in map(Path, paths):
-        found = _find(path)
-        if not found:
-            broken.append(Broken(_where(path), "there is no record.json in this folder, nor one or two folders down"))
-        files |= {file.resolve(): file for file in found}
-    if not files:
-        raise UsageError(f"no record.json under {', '.join(map(str, paths)) or 'no path at all'}.")
-    entries = []
-    for file in files.values():
-        try:
-            entries.append(Entry(read_record(file), file, file_sha256(file)))
-        except Failure as error:
-            broken.append(Broken(_where(file), _plain(error, file.parent)))
-    return sorted(entries, key=lambda entry: (entry.sha256, entry.where)), sorted(broken, key=lambda b: b.where)
-
-
-def _find(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UsageError(f"{path} does not exist: expected a record.json or a folder of runs.")
-    return sorted(file for pattern in ("", "*/", "*/*/") for file in path.glob(f"{pattern}record.json"))
-
-
-def _where(path: Path) -> str:
-    return "/".join(path.resolve().parts[-3:]).lstrip("/")
-
-
-def _plain(error: Exception, folder: Path) -> str:
-    """Returns the reason without the folders of this machine."""
-    return str(error).replace(f"{folder}/", "")
-
-
-def _counts(entry: Entry, evaluation: EvaluationRecord) -> Counts:
-    """Returns the counts, checked against the record. Raises Failure if they are missing or not the record's."""
-    path = Path(evaluation.counts.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise Failure(f"{path} lies outside of the record's folder.")
-    if not (entry.path.parent / path).is_file():
-        raise Failure(f"{path} is missing.")
-    counts = read_evaluated(evaluation, entry.path.parent).sorted()
-    ks = sorted(evaluation.pass_at_k)
-    for k, mean in zip(ks, counts.curve(ks).mean(axis=0), strict=True):
-        if abs(mean - evaluation.pass_at_k[k]) > _AGREES:
-            raise Failure(f"{path} gives pass@{k} = {mean:.6f}, but the record says {evaluation.pass_at_k[k]:.6f}.")
-    return counts
 
 
 # ------------------------------------------------------------------------------------------------ sections
@@ -223,28 +148,31 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     order = {(e.record.suite.hash, d): place for e in entries for place, d in enumerate(e.record.evaluations)}
     keys = sorted(rows, key=lambda key: (suites[key.suite_hash], key[0], order[key.suite_hash, key.dataset], repr(key)))
     return [
-        _section(number, key, rows[key], bases.get(key.for_base(), []), _apart(key, keys[: number - 1], suites))
+        _section(number, key, rows[key], bases.get(key.for_base(), []), _apart(key, keys[: number - 1], suites), broken)
         for number, key in enumerate(keys, start=1)
     ]
 
 
 def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[Broken]) -> Row:
-    gap = (entry.record.gap or {}).get(dataset)
-    row = Row(entry, evaluation, gap, None, "ranked", summary.remarks(gap) if gap else [])
+    row = Row(entry, evaluation, None, "counts")
     try:
-        row.counts = _counts(entry, evaluation)
+        row.counts = counts_of(entry, evaluation)
     except Failure as error:
-        broken.append(Broken(entry.where, f"counts of {dataset}: {_plain(error, entry.path.parent)}"))
-        row.notes.append("its counts cannot be used")
+        broken.append(Broken(entry.where, f"counts of {dataset}: {plain(error, entry.path.parent)}"))
+        _drop(row, "its counts cannot be used")
     if why := summary.invalid(evaluation):
-        row.status = "invalid"
-        row.notes.append(why)
+        _drop(row, why)
     if entry.record.cell.algorithm == BASE:
         row.status = "base"
-    elif gap is None:
-        row.status = "invalid"
-        row.notes.append("its record has no gap for this dataset")
+    elif dataset not in (entry.record.gap or {}):
+        _drop(row, "its record has no gap for this dataset")
     return row
+
+
+def _drop(row: Row, why: str) -> None:
+    """Takes the row out of the comparison, and says why. A base stays a base."""
+    row.notes.append(why)
+    row.status = "base" if row.status == "base" else "invalid"
 
 
 def _apart(key: Key, before: Sequence[Key], suites: Mapping[str, str]) -> list[str]:
@@ -256,68 +184,92 @@ def _apart(key: Key, before: Sequence[Key], suites: Mapping[str, str]) -> list[s
     ]
 
 
-def _section(number: int, key: Key, trained: list[Row], bases: list[Row], apart: list[str]) -> Section:
+def _section(
+    number: int, key: Key, trained: list[Row], bases: list[Row], apart: list[str], broken: list[Broken]
+) -> Section:
     bases = sorted(bases, key=lambda row: (not row.evaluation.valid, row.counts is None, row.entry.sha256))
-    base = _reference(trained, bases)
+    base = _measure(key.dataset, trained, bases, broken)
     _judge(trained, base)
     trained = sorted(trained, key=lambda row: row.order)
-    ranked = [row for row in trained if row.status == "ranked"]
-    _same_problems([*([base] if base else []), *ranked])
-    groups: dict[str, list[Row]] = {label: [] for label in sorted(row.label for row in ranked)}
-    for row in ranked:
+    counting = [row for row in trained if row.status == "counts"]
+    groups: dict[str, list[Row]] = {label: [] for label in sorted(row.label for row in counting)}
+    for row in counting:
         groups[row.label].append(row)
+    sides = _known([*([base] if base else []), *counting])
     return Section(
         number=number,
         key=key,
-        rows=[*ranked, *bases, *(row for row in trained if row.status != "ranked")],
+        rows=[*bases, *counting, *(row for row in trained if row.status != "counts")],
         apart=apart,
-        comparison=_compare(key, base, groups),
-        seeds={label: len(rows) for label, rows in groups.items()},
+        comparisons=_compare(key, base, groups),
+        cover_samples=cover_samples(*sides) if sides else None,
         curves=_curves(f"s{number}-curve", base, groups),
         costs=_costs(f"s{number}-cost", base, groups),
     )
 
 
-def _reference(trained: Sequence[Row], bases: Sequence[Row]) -> Row | None:
-    """Returns the base that the gaps were measured from (the first one, if there are several)."""
-    agreeing = (base for base in bases for row in trained if row.gap and _measured_from(row.gap, base))
-    return next(agreeing, bases[0] if bases else None)
+def _measure(dataset: str, trained: Sequence[Row], bases: Sequence[Row], broken: list[Broken]) -> Row | None:
+    """Computes the gaps of all runs, and returns the base that they are measured from.
+
+    That is the first base whose counts give the gap that a record says, or else the first one with counts.
+    """
+    known = [base for base in bases if base.counts]
+    base = next((base for base in known for row in trained if _is_measured_from(base, row, dataset)), None)
+    base = base or (known[0] if known else bases[0] if bases else None)
+    for row in trained:
+        if row.counts is None:
+            continue
+        if base is None or base.counts is None:
+            _drop(row, "the counts of the base are not among the files, so there is no gap")
+            continue
+        _measure_row(row, base.counts, dataset, broken)
+    return base
 
 
-def _measured_from(gap: Gap, base: Row) -> bool:
-    pairs = ((1, gap.base_pass_at_1), (gap.k, gap.base_pass_at_k))
-    return all(abs(base.evaluation.pass_at_k.get(k, value) - value) <= _AGREES for k, value in pairs)
+def _said(row: Row, dataset: str) -> dict[JudgedBy, Gap]:
+    """What the record says of its gaps."""
+    record = row.entry.record
+    found: dict[JudgedBy, dict[str, Gap] | None] = {"answer": record.gap, "sound": record.sound_gap}
+    return {verdict: gaps[dataset] for verdict, gaps in found.items() if gaps and dataset in gaps}
+
+
+def _is_measured_from(base: Row, row: Row, dataset: str) -> bool:
+    said = _said(row, dataset).get("answer")
+    return bool(base.counts and row.counts and said and not measure.disagreement(base.counts, row.counts, said))
+
+
+def _measure_row(row: Row, base: Counts, dataset: str, broken: list[Broken]) -> None:
+    """Computes the row's gaps. A record that says something else is broken."""
+    assert row.counts is not None, "the caller looked"
+    for verdict, said in _said(row, dataset).items():
+        try:
+            row.gaps[verdict] = measure.gap_of(base, row.counts, said, verdict)
+        except Failure as error:
+            name = "gap" if verdict == "answer" else "sound gap"
+            broken.append(Broken(row.entry.where, f"{name} of {dataset}: {error}"))
+            row.gaps.clear()
+            _drop(row, f"its {name} is not the one that the counts give")
+            return
+    row.notes += summary.remarks(row.gaps["answer"]) if "answer" in row.gaps else []
 
 
 def _judge(trained: Sequence[Row], base: Row | None) -> None:
-    """Decides which rows are ranked. The base must be valid, and only the latest run of each cell is ranked."""
+    """Decides which runs count. The base must be valid, and only the latest run of each cell counts."""
     latest: dict[tuple[str, int | None], Row] = {}
     for row in sorted(trained, key=_finished):
         cell = row.entry.record.cell
-        if base and row.gap and not _measured_from(row.gap, base):
-            row.notes.append("measured from another evaluation of the base than the one shown")
-        if base and not base.evaluation.valid and row.status == "ranked":
-            row.status = "invalid"
-            row.notes.append(f"the base is {summary.invalid(base.evaluation)}")
-        if row.status == "ranked":
+        if base and not base.evaluation.valid and row.status == "counts":
+            _drop(row, f"the base is {summary.invalid(base.evaluation)}")
+        if row.status == "counts":
             if older := latest.get((row.label, cell.seed)):
                 older.status = "superseded"
-                older.notes.append(f"a later run of the same cell is ranked ({row.entry.sha256[:12]})")
+                older.notes.append(f"a later run of the same cell counts ({row.entry.sha256[:12]})")
             latest[row.label, cell.seed] = row
 
 
 def _finished(row: Row) -> tuple[float, str]:
     finished = row.entry.record.provenance.finished
     return (finished.timestamp() if finished else 0.0, row.entry.sha256)
-
-
-def _same_problems(rows: Sequence[Row]) -> None:
-    """Removes the counts of rows whose problems differ from the section's, because they cannot be paired."""
-    known = [row for row in rows if row.counts]
-    for row in known:
-        if row.counts and known[0].counts and row.counts.problem_ids != known[0].counts.problem_ids:
-            row.counts = None
-            row.notes.append(f"counts: not the problems of {known[0].label}")
 
 
 # ------------------------------------------------------------------------------------------------ statistics, pictures
@@ -327,18 +279,14 @@ def _known(rows: Iterable[Row]) -> list[Counts]:
     return [row.counts for row in rows if row.counts]
 
 
-def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> Comparison | None:
-    """Compares the algorithms whose cells all have counts. Returns None if there is no such algorithm."""
-    scores = {label: _scores(_known(rows), key) for label, rows in groups.items() if all(row.counts for row in rows)}
-    base_counts = _known([base] if base else [])
-    if not scores:
-        return None
-    return compare.compare(scores, _scores(base_counts, key)[0] if base_counts else None, key.confidence or 0.95)
-
-
-def _scores(counts: Sequence[Counts], key: Key) -> Floats:
-    """(S, N, 2): pass@1 and pass@k of every seed on every problem, in the order of the problem ids."""
-    return np.stack([side.curve([1, key.k or 1]) for side in counts])
+def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> dict[JudgedBy, Comparison]:
+    """Compares the algorithms by every verdict that is known of all of them."""
+    seeds = {label: _known(rows) for label, rows in groups.items()}
+    found = {
+        verdict: measure.comparison(base.counts if base else None, seeds, key.k, key.confidence or 0.95, verdict)
+        for verdict in VERDICTS
+    }
+    return {verdict: comparison for verdict, comparison in found.items() if comparison}
 
 
 def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:
@@ -384,10 +332,12 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = ("percent", "points", "span", "number", "crossing", "k_equivalent")
+    words: tuple[str, ...] = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds")
+    words += ("solved_by_one", "by_chance", "beyond_doubt")
     environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
     environment.filters |= {"utc": summary.utc, "phases": _phases}
-    environment.globals["show_points"] = summary.points
+    shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
+    environment.globals |= shown
     template = environment.get_template("page.html.j2")
     return template.render(title=title, sections=sections, broken=broken, n_records=n_records)
 

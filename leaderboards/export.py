@@ -28,7 +28,7 @@ from benchmarks.files import file_sha256
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.statistics.counts import NOT_CORRECT, SOUND
-from leaderboards.build import Entry, load
+from leaderboards.load import Entry, load
 from leaderboards.summary import cell_name
 
 LEVELS = ("cells", "problems", "completions")

@@ -2,7 +2,7 @@
 
 A figure becomes a self-contained SVG string. Its text is drawn as paths, so it needs no font; it holds no date and ids
 of its own; the same data give the same bytes. Ink takes the text colour of the page, so the figure can be read on light
-and dark backgrounds. `save_png` draws it black on white. The bands are the only numbers computed here.
+and dark backgrounds. `save_png` draws it black on white. The numbers come from `comparison.bands`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from benchmarks.errors import Failure
-from benchmarks.statistics import comparison as compare
-from benchmarks.statistics.comparison import Floats
+from benchmarks.statistics.comparison import Floats, bands
 from benchmarks.statistics.counts import Counts
-from benchmarks.statistics.gap import curve
+from benchmarks.statistics.gap import near_binary
 
 _BLIND = sns.color_palette("colorblind").as_hex()
 COLOURS = tuple(_BLIND[i] for i in (0, 1, 2, 3, 4, 9, 5, 7))
@@ -81,21 +80,26 @@ class Point:
     colour: int
 
 
-def make_line(name: str, counts: Sequence[Counts], colour: int | None = None, confidence: float = 0.95) -> Line:
-    """Returns the mean curve over one or several seeds for k = 1, 2, 4, ... up to the largest k.
+def make_lines(base: Sequence[Counts], trained: Mapping[str, Sequence[Counts]], confidence: float = 0.95) -> list[Line]:
+    """Returns mean curves over the seeds for k = 1, 2, 4, ... up to the largest k, each with a pointwise band.
 
-    All `counts` must be on the same problems. The band is a percentile bootstrap over problems, and over seeds as well
-    if there are several.
+    All counts must be on the same problems in the same order. The base comes first, if there is one, and is one model:
+    its band holds no noise of training. Those of the others do, as far as any of them has several seeds.
     """
-    k_max = min(side.design.max_k for side in counts)
+    known = {name: counts for name, counts in trained.items() if counts}
+    colours = {name: i for i, name in enumerate(trained)}
+    lines = [_lines({"base": base}, {}, confidence)] if base else []
+    return [line for part in [*lines, _lines(known, colours, confidence) if known else []] for line in part]
+
+
+def _lines(groups: Mapping[str, Sequence[Counts]], colours: Mapping[str, int], confidence: float) -> list[Line]:
+    sides = [side for counts in groups.values() for side in counts]
+    k_max = min(side.design.max_k for side in sides)
     ks = sorted({2**i for i in range(k_max.bit_length())} | {k_max})
-    if len(counts) == 1:
-        one = curve(counts[0], ks, confidence)
-        return Line(name, ks, one.mean_K, one.low_K, one.high_K, colour)
-    ordered = [side.sorted() for side in counts]
-    scores_SNK = np.stack([side.curve(ks) for side in ordered])
-    low_K, high_K = compare.band(scores_SNK, confidence)
-    return Line(name, ks, scores_SNK.mean(axis=(0, 1)), low_K, high_K, colour)
+    scores = {name: np.stack([side.curve(ks) for side in counts]) for name, counts in groups.items()}
+    found = bands(scores, [near_binary(k, *sides) for k in ks], confidence)
+    means = {name: array.mean(axis=(0, 1)) for name, array in scores.items()}
+    return [Line(name, ks, means[name], *found[name], colours.get(name)) for name in groups]
 
 
 @contextlib.contextmanager
@@ -113,10 +117,11 @@ def curve_figures(base: Sequence[Counts], trained: Mapping[str, Sequence[Counts]
     A few algorithms share one plot; with more of them, each also gets its own. `base` holds the base's counts or is
     empty. `trained` maps each algorithm to the counts of its seeds, and its order decides the colours.
     """
-    reference = [make_line("base", base)] if base else []
-    lines = [make_line(name, counts, i) for i, (name, counts) in enumerate(trained.items()) if counts]
+    everything = make_lines(base, trained)
+    reference = [line for line in everything if line.colour is None]
+    lines = [line for line in everything if line.colour is not None]
     over = "problems and seeds" if any(len(counts) > 1 for counts in trained.values()) else "problems"
-    caption = f"Bands: pointwise 95 % bootstrap over {over}."
+    caption = f"Bands: pointwise 95 % intervals over {over}."
     if len(lines) <= LINES_IN_ONE_PLOT:
         return [(curves([*reference, *lines]), caption)] if reference or lines else []
     top = _top([*reference, *lines])

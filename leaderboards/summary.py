@@ -1,30 +1,25 @@
-"""Describes a record in a few words: its label, its numbers as text, and the tables that a terminal shows.
+"""Describes a record in a few words: what it may be compared with, its label, and its numbers as text.
 
-`build.py` takes the words of its page from here. Fractions are shown in percent, and differences in points. Nothing is
-computed here that the record does not hold. Text from a record is shown as it is, even if it looks like markup.
+The page (`build.py`) and the tables of a terminal (`terminal.py`) take their words from here. Fractions are shown in
+percent, and differences in points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from benchmarks.errors import UsageError, unknown
+from benchmarks.errors import unknown
 from benchmarks.records.evaluation import EvaluationRecord
-from benchmarks.records.schema import BASE, Cell, Record, TrainingRecord
-from benchmarks.statistics.gap import Crossing, Gap, KEquivalent
+from benchmarks.records.schema import Cell, Record, TrainingRecord
+from benchmarks.statistics.crossing import Crossing, KEquivalent
+from benchmarks.statistics.gap import Gap, Ratio
+from benchmarks.statistics.intervals import Estimate
 
 NONE = "-"
 """Shown where there is no value."""
-DATASETS_SIDE_BY_SIDE = 2
-"""A table with more datasets than this does not fit into 80 characters."""
 
 
 # ------------------------------------------------------------------------------------------------ what may be compared
@@ -141,24 +136,55 @@ def utc(moment: datetime | None) -> str:
     return "not known" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def bounds(low: float | None, high: float | None, show: Callable[[float], str] = number) -> str:
+    """Formats an interval that may be open: "[3.3, 24.5]", "[below 1, 2.0]", "[3.3, no bound]"."""
+    left = "no bound" if low is None or math.isinf(low) else "below 1" if low == 0 and show is number else show(low)
+    return f"[{left}, {'no bound' if high is None or math.isinf(high) else show(high)}]"
+
+
+def percent_bounds(found: Ratio | Estimate | None) -> str:
+    """Formats a ratio in percent with its interval: "26.1 [21.3, 31.4]". It may have no bounds, or no value."""
+    if found is None or found.value is None:
+        return NONE
+    return f"{percent(found.value)} {bounds(found.low, found.high, percent)}"
+
+
 def crossing(place: Crossing) -> str:
-    """Says where the base overtakes: "6.1", "3.1, 17", or "none to 256 (trained leads)"."""
+    """Says who overtakes where: "base ahead from 6.1 [5.0, 7.2]", or "none to 256 (trained leads)"."""
     if place.kind == "none":
         leads = "" if place.leads_at_1 == "neither" else f" ({place.leads_at_1} leads)"
         return f"none to {place.k_max}{leads}"
-    return ", ".join(number(k) for k in place.k)
-
-
-def crossing_in_short(place: Crossing) -> str:
-    """The same in short: "6.1", "none", or the first of several, as "3.1 (+2)"."""
-    if not place.k:
-        return "none"
-    return number(place.k[0]) + (f" (+{len(place.k) - 1})" if len(place.k) > 1 else "")
+    if place.low is None or place.high is None or place.overtakes is None:  # an older record
+        return ", ".join(number(k) for k in place.k)
+    rows = zip(place.overtakes, place.k, place.low, place.high, strict=True)
+    return "; ".join(f"{side} ahead from {number(k)} {bounds(low, high)}" for side, k, low, high in rows)
 
 
 def k_equivalent(place: KEquivalent) -> str:
-    """Says how many samples of the base the training is worth: "3.2", "< 1", "> 256"."""
-    return {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
+    """Says how many samples of the base the training is worth: "3.2 [2.5, 4.1]", "< 1", "> 256"."""
+    text = {"below_1": "< 1", "above_k_max": f"> {place.k_max}"}.get(place.kind, number(place.k))
+    if place.low is None and place.high is None:
+        return text
+    return f"{text} {bounds(place.low, math.inf if place.high is None else place.high)}"
+
+
+def solved_by_one(gap: Gap) -> str:
+    """Counts problems that only the trained model solved, and only the base: "5 / 39"."""
+    return f"{gap.gained} / {gap.lost}"
+
+
+def by_chance(gap: Gap) -> str:
+    """Counts how many of each a repetition of the same model would give: "6 / 8"."""
+    found = gap.solved
+    return NONE if found is None else f"{found.trained_repetition:.0f} / {found.base_repetition:.0f}"
+
+
+def beyond_doubt(gap: Gap) -> str:
+    """Counts those of the above on which the two chances differ beyond doubt: "0 / 8"."""
+    found = gap.solved
+    if found is None or found.gained_beyond_doubt is None:
+        return NONE
+    return f"{found.gained_beyond_doubt} / {found.lost_beyond_doubt}"
 
 
 def chains(evaluation: EvaluationRecord) -> str:
@@ -189,7 +215,7 @@ def invalid(evaluation: EvaluationRecord) -> str | None:
 
 def remarks(gap: Gap) -> list[str]:
     """Returns what a reader must know beside the gap, such as verifier errors or another kind of interval."""
-    found = [] if gap.method.startswith("BCa") else [f"interval of the gap: {gap.method}"]
+    found = [f"interval of the gap: {gap.method}"] if gap.n_problems == 1 else []
     if gap.errors:
         counted = number(gap.errors.base_errors + gap.errors.trained_errors)
         bounds = f"{percent(gap.errors.gap_low)} and {percent(gap.errors.gap_high)}"
@@ -205,175 +231,3 @@ def typeset(show: Callable[..., str]) -> Callable[..., str]:
         return "–" if text == NONE else text.replace("-", "−")
 
     return typeset_text
-
-
-# ------------------------------------------------------------------------------------------------ tables for a terminal
-
-
-def table(records: Sequence[Record], dataset: str | None = None) -> Table:
-    """Returns the results as a table that is at most 80 characters wide, as long as names are short.
-
-    With a dataset, each cell is a row: the base first, then by ascending gap (lower is better), invalid ones last.
-    Without a dataset, `records` must hold one trained cell; its quantities are the rows and its datasets the columns.
-    Raises UsageError for no record, an unknown dataset, several cells and no dataset, or records that must not be
-    mixed.
-    """
-    if not records:
-        raise UsageError("there is no record to show.")
-    if dataset is not None:
-        return _grid_table(records, dataset)
-    trained = [record for record in records if record.gap is not None]
-    if len(trained) != 1:
-        raise UsageError(f"expected one trained cell where no dataset is named, got {len(trained)}.")
-    return _cell_table(trained[0], list(trained[0].gap or {}))
-
-
-def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
-    """Returns all tables of a finished run, followed by one line for each of `files` (what it is -> its path).
-
-    One trained cell is shown with its datasets side by side, two to a table. Several cells get a table per dataset.
-    """
-    trained = [record for record in records if record.gap is not None]
-    parts: list[RenderableType]
-    if len(trained) == 1:
-        names = list(trained[0].gap or {})
-        chunks = [names[i : i + DATASETS_SIDE_BY_SIDE] for i in range(0, len(names), DATASETS_SIDE_BY_SIDE)]
-        parts = [_cell_table(trained[0], chunk) for chunk in chunks]
-    else:
-        names = list(dict.fromkeys(name for record in records for name in record.evaluations))
-        parts = [_grid_table(records, name) for name in names]
-    width = max((len(what) for what in files), default=0)
-    lines = [Text(f"{what:<{width}}  {path}", overflow="fold", no_wrap=False) for what, path in files.items()]
-    spaced = [line for part in parts for line in (part, Text(""))]
-    return Group(*spaced, *lines)
-
-
-def _table(title: str, caption: str) -> Table:
-    """Returns an empty table without column separators, which take room that 80 characters do not have."""
-    return Table(
-        title=Text(title, style="bold"),
-        caption=Text(caption),
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-
-
-def _cell_table(record: Record, datasets: Sequence[str]) -> Table:
-    """Rows are quantities, columns are datasets."""
-    gaps = [record.gap[dataset] for dataset in datasets] if record.gap else []
-    levels = ", ".join(sorted({f"{100 * gap.confidence:g} %" for gap in gaps}))
-    title = f"{record.suite.name}: {cell_name(record.cell)}"
-    result = _table(title, f"in %, differences in points [{levels} interval]; a lower gap is better")
-    result.add_column("")
-    for dataset in datasets:
-        result.add_column(Text(dataset), justify="right", overflow="fold")
-    ks = {gap.k for gap in gaps}
-    k = str(ks.pop()) if len(ks) == 1 else "k"
-    for name, show in _quantities(k):
-        result.add_row(name, *(Text(show(gap)) for gap in gaps))
-    evaluations = [record.evaluations[dataset] for dataset in datasets]
-    result.add_row("problems", *(number(gap.n_problems) for gap in gaps))
-    if any(evaluation.chains for evaluation in evaluations):
-        result.add_row("sound chains of correct", *(chains(evaluation) for evaluation in evaluations))
-    if record.sound_gap:
-        _add_sound(result, k, [record.sound_gap.get(dataset) for dataset in datasets])
-    result.add_row("generated tokens, training", *(short(training_tokens(record)) for _ in datasets))
-    result.add_row("generated tokens, evaluation", *(short(evaluation.tokens) for evaluation in evaluations))
-    if any(not evaluation.valid for evaluation in evaluations):
-        result.add_row("invalid", *(Text(invalid(evaluation) or "") for evaluation in evaluations))
-    return result
-
-
-def _add_sound(table: Table, k: str, gaps: Sequence[Gap | None]) -> None:
-    """The rows of the same quantities where only an answer under a sound chain is correct."""
-    table.add_section()
-    table.add_row("answers under a sound chain")
-    for name, show in _quantities(k):
-        if name not in ("k", "crossing k", "k-equivalent", "gained / lost"):
-            table.add_row(f"  {name}", *(Text(NONE if gap is None else show(gap)) for gap in gaps))
-    table.add_section()
-
-
-def _quantities(k: str) -> list[tuple[str, Callable[[Gap], str]]]:
-    """Returns the rows that come from the gap; `k` is the text to show."""
-    rows: list[tuple[str, Callable[[Gap], str]]] = [
-        ("base pass@1", lambda gap: percent(gap.base_pass_at_1)),
-        ("trained pass@1", lambda gap: percent(gap.trained_pass_at_1)),
-        (f"base pass@{k}", lambda gap: percent(gap.base_pass_at_k)),
-        (f"trained pass@{k}", lambda gap: percent(gap.trained_pass_at_k)),
-        ("sampling efficiency gap", lambda gap: f"{percent(gap.gap)} {span(gap.low, gap.high)}"),
-        (
-            "gain at 1",
-            lambda gap: f"{points(gap.gain_at_1.value)} {span(gap.gain_at_1.low, gap.gain_at_1.high, points)}",
-        ),
-        (
-            f"change at {k}",
-            lambda gap: f"{points(gap.change_at_k.value)} {span(gap.change_at_k.low, gap.change_at_k.high, points)}",
-        ),
-        ("crossing k", lambda gap: crossing(gap.crossing)),
-        ("k-equivalent", lambda gap: k_equivalent(gap.k_equivalent)),
-        ("gained / lost", lambda gap: f"{gap.gained} / {gap.lost}"),
-    ]
-    return rows if k != "k" else [("k", lambda gap: str(gap.k)), *rows]
-
-
-def _grid_table(records: Sequence[Record], dataset: str) -> Table:
-    """Returns a table with a row per cell for one dataset. Raises UsageError for records that must not be mixed."""
-    found = [record for record in records if dataset in record.evaluations]
-    if not found:
-        raise unknown("dataset", dataset, {name for record in records for name in record.evaluations})
-    trained = [record for record in found if (record.gap or {}).get(dataset)]
-    k = _refuse_mixed(found, trained, dataset)
-    level = {f"{100 * record.gap[dataset].confidence:g} %" for record in trained if record.gap} or {"95 %"}
-    result = _table(f"{found[0].suite.name}: {dataset}", "in %; a lower gap is better; tokens are those of training")
-    result.add_column("cell", overflow="fold")
-    for name in ("pass@1", f"pass@{k}", f"gap [{level.pop()}]", "crossing", "tokens"):
-        result.add_column(name, justify="right", no_wrap=True)
-    bases = [record for record in found if record.cell.algorithm == BASE]
-    first = trained[0].gap[dataset] if trained and trained[0].gap else None
-    if not bases and first:  # the records of the trained cells know it too
-        result.add_row("base", percent(first.base_pass_at_1), percent(first.base_pass_at_k), NONE, NONE, NONE)
-    for record in [*bases, *sorted(trained, key=lambda record: _order(record, dataset))]:
-        result.add_row(*_row(record, dataset, k))
-    return result
-
-
-def _refuse_mixed(found: Sequence[Record], trained: Sequence[Record], dataset: str) -> int:
-    """Returns the k that all share, or the largest known one of a base alone. UsageError for records that differ."""
-    keys = {key(record, dataset) for record in trained} or {key(record, dataset) for record in found}
-    one = next(iter(keys))
-    odd = [*keys, *(key(record, dataset) for record in found if record not in trained)]
-    for other in odd:
-        wrong = [name for name in difference(one, other) if not (other.k is None and name in ("k", "confidence"))]
-        if wrong:
-            raise UsageError(f"records of '{dataset}' must not stand in one table: they differ in {', '.join(wrong)}.")
-    return one.k or max(max(record.evaluations[dataset].pass_at_k) for record in found)
-
-
-def _order(record: Record, dataset: str) -> tuple[bool, float, str, int]:
-    gap = record.gap[dataset].gap if record.gap else 0.0
-    seed = -1 if record.cell.seed is None else record.cell.seed
-    return not record.evaluations[dataset].valid, gap, label(record.cell), seed
-
-
-def _row(record: Record, dataset: str, k: int) -> list[Text]:
-    """Returns the row of one cell: the base's own numbers, or the trained model's with its gap."""
-    evaluation, gap = record.evaluations[dataset], (record.gap or {}).get(dataset)
-    at_1, at_k = (
-        (evaluation.pass_at_k.get(1), evaluation.pass_at_k.get(k))
-        if gap is None
-        else (
-            gap.trained_pass_at_1,
-            gap.trained_pass_at_k,
-        )
-    )
-    value = NONE if gap is None else f"{percent(gap.gap)} {span(gap.low, gap.high)}"
-    if not evaluation.valid:
-        value = "invalid (errors)"
-    cross = NONE if gap is None else crossing_in_short(gap.crossing)
-    texts = [cell_name(record.cell), percent(at_1), percent(at_k), value, cross, short(training_tokens(record))]
-    return [Text(text) for text in texts]

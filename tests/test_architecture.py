@@ -34,7 +34,9 @@ MAX_LINES_OF_A_FILE = 400
 MAX_LINES_OF_A_FUNCTION = 60
 
 TORCH = ("torch", "trl", "transformers", "accelerate", "peft", "deepspeed", "vllm", "tokenizers", "safetensors")
-GROUND = tuple(f"benchmarks.{name}" for name in ("errors", "files", "progress", "registry", "seeds", "settings"))
+GROUND = tuple(
+    f"benchmarks.{name}" for name in ("errors", "files", "outside", "progress", "registry", "seeds", "settings")
+)
 """What everybody may use."""
 MEASURING = tuple(
     f"benchmarks.{name}"
@@ -48,28 +50,30 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "files": {"errors"},
     "registry": {"errors"},
+    "outside": {"errors", "registry"},
     "settings": {"errors"},
     # what a problem, a verdict and a number are
-    "tasks": {"errors", "registry", "seeds"},
-    "verifiers": {"errors", "registry", "tasks"},
+    "tasks": {"errors", "outside", "seeds"},
+    "verifiers": {"errors", "outside", "tasks"},
     "statistics": {"errors", "files", "settings"},
     "records": {"errors", "files", "settings", "statistics"},
     # what trains, what samples, what reads
-    "algorithms": {"errors", "files", "registry", "seeds", "settings"},
+    "algorithms": {"errors", "files", "outside", "seeds", "settings"},
     "engines": {"errors", "files", "registry", "seeds", "settings", "tasks"},
     "launchers": {"errors", "registry", "settings"},
     "importers": {"errors", "files", "registry", "statistics", "verifiers"},
     "base_models": {"seeds", "tasks"},
     # what puts them together
     "suites": {
-        *("errors", "files", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines", "launchers"),
+        *("errors", "files", "outside", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines"),
+        "launchers",
     },
     "evaluation": {
         *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
     },
     "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
     "runs": {
-        *("errors", "files", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
+        *("errors", "files", "outside", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
         *("engines", "launchers", "importers", "suites", "evaluation"),
     },
     "perf": {
@@ -78,8 +82,8 @@ ROOMS: dict[str, set[str]] = {
     },
     # the command line
     "cli": {
-        *("errors", "progress", "tasks", "verifiers", "statistics", "records", "algorithms", "engines", "launchers"),
-        *("importers", "suites", "runs", "leaderboards"),
+        *("errors", "outside", "progress", "tasks", "verifiers", "statistics", "records", "algorithms", "engines"),
+        *("launchers", "importers", "suites", "runs", "leaderboards"),
     },
     "__main__": {"errors", "cli"},
 }

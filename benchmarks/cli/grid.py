@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,9 +79,7 @@ def grid(
     loaded = load_suite(suite, model, common)
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
     cells = plan(loaded, algos.split(), seeds.split(), place, variants)
-    options = ["--suite", suite, "--engine", engine, "--out", str(out), *(["--model", model] if model else [])]
-    options += [part for change in common for part in ("--set", change)]
-    options += [*(["--workers", str(workers)] if workers else []), "--no-page"]
+    options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, common, workers)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return _plan(run)
@@ -94,6 +92,12 @@ def grid(
     if launcher == "slurm":
         print(f"rlvr-gap status {run.home} shows how far the cells are.")
     _fail(failed, len(cells))
+
+
+def _changed(model: str, changes: Sequence[str], workers: int | None) -> list[str]:
+    """Options of a cell's command, where they differ from their defaults."""
+    options = [part for change in changes for part in ("--set", change)]
+    return [*options, *(["--model", model] if model else []), *(["--workers", str(workers)] if workers else [])]
 
 
 def _fail(failed: Mapping[str, str], cells: int) -> None:

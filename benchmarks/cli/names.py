@@ -12,23 +12,30 @@ from benchmarks.errors import UsageError
 def list_(out: OutOption = Path("runs")) -> None:
     """List every name that an option accepts, and how many cells in OUT are in which state.
 
-    The names are algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats.
+    The names are algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats. All of
+    them are built in, except for those in lines of their own, which installed packages offer. An algorithm, task or
+    verifier of your own is named by its file (my_algorithm.py) or as package.module:Class; see docs/extend.md.
     """
-    from algorithms import ALGORITHMS
+    import algorithms
+    from benchmarks import tasks, verifiers
     from benchmarks.engines import ENGINES
     from benchmarks.importers import IMPORTERS
     from benchmarks.launchers import LAUNCHERS
+    from benchmarks.outside import Kind, offers
     from benchmarks.suites import schema as suite
-    from benchmarks.tasks import TASKS
     from benchmarks.tasks.prompts import CHAT, TEMPLATES
-    from benchmarks.verifiers import VERIFIERS
 
     tables: dict[str, Iterable[str]] = {
-        "algorithms": ALGORITHMS, "suites": suite.known(), "tasks": TASKS, "verifiers": VERIFIERS,
+        "algorithms": algorithms.ALGORITHMS, "suites": suite.known(),
+        "tasks": tasks.TASKS, "verifiers": verifiers.VERIFIERS,
         "engines": ENGINES, "prompt templates": [*TEMPLATES, CHAT], "launchers": LAUNCHERS, "import formats": IMPORTERS,
     }  # fmt: skip
-    for kind, table in tables.items():
-        print(f"{kind}: {' '.join(sorted(table))}")
+    kinds: dict[str, Kind] = {f"{kind.name}s": kind for kind in (algorithms.KIND, tasks.KIND, verifiers.KIND)}
+    for what, table in tables.items():
+        print(f"{what}: {' '.join(sorted(table))}")
+        for offer in offers(kinds[what]) if what in kinds else ():
+            hidden = " (hidden by the built-in one)" if offer.name in table else ""
+            print(f"    {offer.name} of {offer.package}: {offer.value}{hidden}")
     _list_cells(out)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import RECORD
 from leaderboards.build import build
-from leaderboards.summary import report
+from leaderboards.terminal import report
 
 
 def show(records: Sequence[Record], suite_folder: Path, cell_folder: Path) -> None:

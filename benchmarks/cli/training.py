@@ -25,7 +25,10 @@ from benchmarks.cli.options import (
 
 
 def bench(
-    algo: Annotated[str, typer.Option("--algo", help="Name of the algorithm (see rlvr-gap list), or `base`.")],
+    algo: Annotated[
+        str,
+        typer.Option("--algo", help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`."),
+    ],
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
     model: ModelOption = "",
@@ -34,11 +37,18 @@ def bench(
     workers: WorkersOption = None,
     processes: ProcessesOption = 1,
     changes: ChangesOption = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
+    ] = None,
     vary: VaryOption = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
 ) -> None:
     """Train one algorithm, evaluate it and the base, and print the sampling efficiency gap.
+
+    An algorithm of your own is named by its file (my_algorithm.py, or my_algorithm.py:Class if it has several) or as
+    package.module:Class; docs/extend.md shows how to write one.
 
     You can interrupt it at any moment: finished parts are kept, and the same command continues. SIGTERM saves a
     checkpoint first. It writes OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html.
@@ -54,7 +64,8 @@ def bench(
         place = Place(out, engine, workers, processes, progress)
         loaded = load_suite(suite, model, changes)
         variant = variant_of(loaded, vary or [])
-        cell = CellRun(variant.suite() if variant else loaded, algo, seed, place, variant)
+        asked = variant.suite() if variant else loaded
+        cell = CellRun(asked, algo, seed, place, tuple(beside or ()), variant)
         say_home(cell.folder.parent, loaded.name, progress)
         record = cell.run()
     if page:
@@ -64,7 +75,7 @@ def bench(
 def train_cell(folder: Path) -> None:
     """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
-    from benchmarks.runs.cell_training import CellTraining
+    from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.lease import end_with_parent
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.status import Reporter
@@ -75,4 +86,4 @@ def train_cell(folder: Path) -> None:
         if first:
             progress.listener = Reporter.attach(folder).hear
         place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
-        CellTraining.of_folder(folder, place).train()
+        CellRun.of_folder(folder, place).training.train()

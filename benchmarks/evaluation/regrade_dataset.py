@@ -61,7 +61,7 @@ def regrade(
     old = read_question(folder)
     if problems_hash(problems) != old.problems:
         raise Failure(f"{folder} was sampled for other problems than these: a re-grade needs the same ones.")
-    new = replace(old, verifier=verifier.name, verifier_version=verifier.VERSION)
+    new = replace(old, verifier=verifier.name, verifier_version=verifier.version)
     _check_pool(pool, old)
     if _was_begun(folder, new):
         result = None if pool is None else _sample(folder, new, problems, verifier, pool, progress)

@@ -138,7 +138,7 @@ def evaluate_dataset(
     """
     question = Question(
         dataset=dataset, model=pool.model.identity, problems=problems_hash(problems), n_problems=len(problems),
-        task_version=task_version, verifier=verifier.name, verifier_version=verifier.VERSION,
+        task_version=task_version, verifier=verifier.name, verifier_version=verifier.version,
         prompt_template=prompt_template, sampling=sampling.model_dump(mode="json"), design=design.to_json(),
         seed=seed, engine=pool.spec.name, rows_per_batch=pool.rows_per_batch,
     )  # fmt: skip

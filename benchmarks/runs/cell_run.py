@@ -7,16 +7,17 @@ the record back, and a call on an unfinished one continues it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from algorithms import ALGORITHMS
+import algorithms
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.engines.pool import EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
 from benchmarks.files import content_hash, remove_drafts
+from benchmarks.outside import Found
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Cell, Point, Record, SuiteRef, write_record
@@ -30,6 +31,8 @@ from benchmarks.runs.run_folder import (
     SPEC,
     Place,
     read_done,
+    read_found_at,
+    read_spec,
     refuse_another_spec,
     write_spec,
 )
@@ -38,7 +41,7 @@ from benchmarks.runs.variants import Variant
 from benchmarks.seeds import derive
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap
-from benchmarks.suites.schema import Suite
+from benchmarks.suites.schema import Suite, parse
 from benchmarks.tasks.prompts import CHAT
 
 
@@ -48,20 +51,26 @@ class CellRun:
 
     suite: Suite
     algorithm: str
-    """A name in ALGORITHMS, or `base`."""
+    """A name, a reference to an algorithm of one's own (which becomes its name), or `base`."""
     seed: int
     place: Place
+    beside: tuple[str, ...] = ()
+    """References to other algorithms of one's own that the suite may have settings for."""
     variant: Variant | None = None
     """What was changed to make this `suite` of the one that the folder is named after."""
+    at: Path | None = None
+    """The cell's folder, where it is known; else it follows from the names."""
+    found: Found | None = field(default=None, init=False, repr=False)
+    """The algorithm's class. The base has none."""
 
     def __post_init__(self) -> None:
-        if self.algorithm != BASE and self.algorithm not in ALGORITHMS:
-            raise unknown("algorithm", self.algorithm, [*ALGORITHMS, BASE])
+        if self.algorithm != BASE:
+            found = algorithms.find(self.algorithm)
+            object.__setattr__(self, "found", found)
+            object.__setattr__(self, "algorithm", found.name)
         if self.algorithm != BASE and self.suite.prompt_template == CHAT:
             raise UsageError(f"prompt_template '{CHAT}' is for evaluation; training needs a named template.")
-        for name in self.suite.training.algorithms:
-            if name not in ALGORITHMS:
-                raise unknown("algorithm", name, ALGORITHMS)
+        self._check_settings()
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; expected 0 or more.")
         if self.algorithm == BASE:  # one base for all cells of a suite: its samples have a seed of their own
@@ -70,6 +79,13 @@ class CellRun:
                 object.__setattr__(self, "suite", self.variant.of)
                 object.__setattr__(self, "variant", None)
         object.__setattr__(self, "place", settle(self.place, self.table))
+
+    def _check_settings(self) -> None:
+        """UsageError where the suite has settings for an algorithm that does not exist."""
+        known = {*algorithms.known(), self.algorithm, *(algorithms.find(other).name for other in self.beside)}
+        for name in self.suite.training.algorithms:
+            if name not in known:
+                raise unknown("algorithm", name, known)
 
     @property
     def name(self) -> str:
@@ -80,7 +96,7 @@ class CellRun:
     def folder(self) -> Path:
         """The folder runs/<suite>/<cell>."""
         assert self.place.home is not None
-        return self.place.home / self.name
+        return self.at or self.place.home / self.name
 
     @property
     def table(self) -> Suite:
@@ -90,7 +106,8 @@ class CellRun:
     @property
     def base(self) -> CellRun:
         """The base cell that this one is measured from."""
-        return CellRun(self.suite, BASE, 0, self.place, self.variant)
+        others = self.beside if self.found is None else (*self.beside, self.found.reference)
+        return CellRun(self.suite, BASE, 0, self.place, others, self.variant)
 
     def run(self) -> Record:
         """Returns the cell's record. Finished parts are read back, and an interrupted cell continues.
@@ -113,6 +130,7 @@ class CellRun:
             with status.reporting(self.folder, self.place.progress):
                 self.claim(question)
                 record = self._make(base_model, content_hash(question))
+                refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
                 lease.check()
                 write_record(self.folder / RECORD, record)
         return record
@@ -187,27 +205,43 @@ class CellRun:
         base = self.base.run()
         for name, source in self.suite.evaluation.datasets.items():
             task = source.make_task()
-            check_versions(base, self.base.folder, name, task.VERSION, source.make_verifier().VERSION)
+            check_versions(base, self.base.folder, name, task.version, source.make_verifier().version)
             read_evaluated(base.evaluations[name], self.base.folder)
         return base
 
     # -------------------------------------------------------------------------------- the spec
 
-    def question(self, base_model: ModelRef) -> dict[str, Any]:
-        """Everything that the record depends on: what spec.json holds, and the cell is known by the hash of."""
-        engine = engine_of(self.suite, self.place)
-        return {
-            "suite": self.suite.asked(),
-            "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
-            "engine": " ".join(filter(None, [engine.name, engine.dtype])),
-        }  # fmt: skip
-
     def claim(self, question: dict[str, Any]) -> None:
         """Writes spec.json into a new folder. Raises Failure for a folder with another spec."""
         if (self.folder / SPEC).exists():
             refuse_another_spec(self.folder, question)
-        else:
-            write_spec(self.folder, question)
+            if read_found_at(self.folder) == self._found_at():
+                return
+        write_spec(self.folder, question, self._found_at())
+
+    def question(self, base_model: ModelRef) -> dict[str, Any]:
+        """Everything that the record depends on: what spec.json holds, and the cell is known by the hash of."""
+        engine = engine_of(self.suite, self.place)
+        return {
+            "suite": self.suite.asked,
+            "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
+            "engine": " ".join(filter(None, [engine.name, engine.dtype])), **self.source(),
+        }  # fmt: skip
+
+    def source(self) -> dict[str, Any]:
+        """Returns the hash of each file of an algorithm that is not built in: another text is another algorithm."""
+        return {} if self.found is None or self.found.source is None else {"source": self.found.source.hashes}
+
+    def _found_at(self) -> dict[str, Any]:
+        """Returns where a training process finds what is not built in."""
+        if self.found is None:
+            return {}
+        outside: dict[str, Any] = {} if self.found.source is None else {"algorithm": self.found.reference}
+        if self.suite.outside:
+            outside["suite"] = self.suite.model_dump(mode="json")
+        if self.beside:
+            outside["beside"] = list(self.beside)
+        return outside
 
     def _check(self) -> None:
         """Raises UsageError for problems that do not exist and settings that are unknown or cannot work together."""
@@ -222,12 +256,29 @@ class CellRun:
     @property
     def training(self) -> CellTraining:
         """Returns the training of the cell's policy. The base has none."""
-        return CellTraining(self.suite, self.algorithm, self.seed, self.folder, self.place)
+        assert self.found is not None
+        return CellTraining(self.suite, self.found, self.seed, self.folder, self.place)
+
+    @classmethod
+    def of_folder(cls, folder: Path, place: Place) -> CellRun:
+        """Returns the cell that `folder`'s spec.json asks for. This tells a training process what it is part of."""
+        asked, found_at = read_spec(folder), read_found_at(folder)
+        data = {**found_at.get("suite", asked["suite"]), "name": folder.parent.name, "description": ""}
+        algorithm, beside = found_at.get("algorithm", asked["algorithm"]), tuple(found_at.get("beside", ()))
+        place = replace(place, home=folder.parent)
+        cell = cls(parse(data, str(folder / SPEC)), algorithm, asked["seed"], place, beside, at=folder)
+        refuse_another_spec(folder, {**asked, "suite": cell.suite.asked, **cell.source()})
+        return cell
 
     def _settings(self) -> dict[str, Any]:
-        """Returns all settings, resolved: the suite's, the algorithm's own, and every field that TRL was given."""
+        """Returns all settings, resolved: the suite's, the algorithm's own, and every field that TRL was given.
+
+        Of tasks and verifiers that are not built in, it holds the source as well.
+        """
+        sources = self.suite.sources
         return {
             "suite": self.suite.model_dump(mode="json"),
+            **({"sources": sources} if sources else {}),
             **({} if self.algorithm == BASE else self.training.settings()),
         }
 

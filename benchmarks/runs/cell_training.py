@@ -14,13 +14,14 @@ from algorithms import pause
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
+from benchmarks.outside import Found
 from benchmarks.progress import Stage
 from benchmarks.records.schema import SpentRecord, TrainingRecord
 from benchmarks.runs.divergence import Outcome
 from benchmarks.runs.lease import end_with_parent
-from benchmarks.runs.run_folder import SPEC, TRAIN, Place, read_spec
+from benchmarks.runs.run_folder import TRAIN, Place
 from benchmarks.seeds import derive
-from benchmarks.suites.schema import Suite, parse
+from benchmarks.suites.schema import Suite
 from benchmarks.tasks.prompts import render
 
 
@@ -29,8 +30,8 @@ class CellTraining:
     """One algorithm with one seed, trained into `folder`/train as the suite says."""
 
     suite: Suite
-    algorithm: str
-    """A name in ALGORITHMS."""
+    algorithm: Found
+    """The algorithm's class, and where it comes from."""
     seed: int
     folder: Path
     """The cell's folder."""
@@ -40,13 +41,6 @@ class CellTraining:
     def train_folder(self) -> Path:
         """Holds the training's log and checkpoints."""
         return self.folder / TRAIN
-
-    @classmethod
-    def of_folder(cls, folder: Path, place: Place) -> CellTraining:
-        """The training of the cell that `folder`'s spec.json asks for: how a process learns what it takes part in."""
-        asked = read_spec(folder)
-        suite = parse({**asked["suite"], "name": folder.parent.name, "description": ""}, str(folder / SPEC))
-        return cls(suite, asked["algorithm"], asked["seed"], folder, place)
 
     def check(self) -> None:
         """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
@@ -136,15 +130,15 @@ class CellTraining:
         from algorithms.config import surrogate
 
         settings = self.suite.training
-        return algorithms.get(
-            self.algorithm, surrogate=surrogate(settings), **settings.algorithms.get(self.algorithm, {})
-        )
+        own = settings.algorithms.get(self.algorithm.name, {})
+        return algorithms.make(self.algorithm, surrogate=surrogate(settings), **own)
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings for the record: the algorithm's own, and every field that TRL was given."""
-        from algorithms.config import describe
+        from algorithms.config import describe, source_of
 
-        return {"algorithm": describe(self.make_algorithm()), "trl": read_trl_settings(self.train_folder)}
+        described = {**describe(self.make_algorithm()), "source": source_of(self.algorithm)}
+        return {"algorithm": described, "trl": read_trl_settings(self.train_folder)}
 
 
 def read_trl_settings(folder: Path) -> dict[str, Any]:

@@ -90,7 +90,9 @@ class GridRun:
     def task(self, cell: GridCell, left: Collection[str]) -> Task:
         """The command that runs the cell, after those that it needs and that are among `left`."""
         run, waits = cell.run, tuple(name for name in cell.needs if name in left)
-        command = ["bench", "--algo", run.algorithm, "--seed", str(run.seed), *self.options]
+        algorithm = run.algorithm if run.found is None else run.found.reference
+        command = ["bench", "--algo", algorithm, "--seed", str(run.seed), *self.options]
+        command += [part for reference in run.beside for part in ("--beside", reference)]
         if run.variant is not None:
             command += [part for change in run.variant.changes for part in ("--vary", change)]
         return Task(cell.name, tuple(command), cell.log, waits)

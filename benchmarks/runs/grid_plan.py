@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from algorithms import ALGORITHMS
+import algorithms
 from benchmarks.engines.identity import ModelRef, identify
-from benchmarks.errors import Failure, UsageError, unknown
+from benchmarks.errors import Failure, UsageError
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.records.schema import BASE
 from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.home import settle
 from benchmarks.runs.lease import hold
 from benchmarks.runs.run_folder import RECORD, Place
 from benchmarks.runs.variants import Variant
@@ -69,14 +70,16 @@ class Questions:
         suite = run.suite
         if suite.base_model not in self.models:
             self.models[suite.base_model] = identify(suite.base_path, suite.base_revision)
+        source = run.source()
         if id(suite) not in self.asked:
-            self.asked[id(suite)] = run.question(self.models[suite.base_model])
-        return content_hash(self.asked[id(suite)] | {"algorithm": run.algorithm, "seed": run.seed})
+            question = run.question(self.models[suite.base_model])
+            self.asked[id(suite)] = {key: value for key, value in question.items() if key not in source}
+        return content_hash(self.asked[id(suite)] | {"algorithm": run.algorithm, "seed": run.seed} | source)
 
 
 def plan(
     suite: Suite,
-    algorithms: Sequence[str],
+    asked: Sequence[str],
     seeds: Sequence[str],
     place: Place,
     variants: Sequence[Sequence[str]] = ((),),
@@ -85,18 +88,19 @@ def plan(
 
     `variants`: lists of changes; an empty one is the suite itself. Raises UsageError for unknown names and values.
     """
-    names, numbers = _algorithms(algorithms), _seeds(seeds)
+    names, numbers = _algorithms(asked), _seeds(seeds)
+    beside = own(names)
     questions, cells = Questions(), dict[str, GridCell]()
     made = [Variant(suite, tuple(changes)) if changes else None for changes in variants]
     suites = [suite if variant is None else variant.suite() for variant in made]
-    place = CellRun(suite, BASE, 0, place).place  # its folder settled, once for all
-    bases = [CellRun(s, BASE, 0, place, v) for s, v in zip(suites, made, strict=True)]
+    place = settle(place, suite)  # once for all
+    bases = [CellRun(s, BASE, 0, place, beside, v) for s, v in zip(suites, made, strict=True)]
     for run in bases:
         cells.setdefault(run.name, GridCell(run, questions.hash(run)))
     for seed in numbers:
         for name in names:
             for s, v, base in zip(suites, made, bases, strict=True):
-                run = CellRun(s, name, seed, place, v)
+                run = CellRun(s, name, seed, place, beside, v)
                 if run.name in cells:
                     raise UsageError(f"two cells of this grid would be called {run.name}: give other values.")
                 cells[run.name] = GridCell(run, questions.hash(run), (base.name,))
@@ -104,11 +108,20 @@ def plan(
 
 
 def _algorithms(given: Sequence[str]) -> list[str]:
-    names = list(dict.fromkeys(given)) or list(ALGORITHMS)
-    for name in names:
-        if name not in ALGORITHMS and name != BASE:
-            raise unknown("algorithm", name, [*ALGORITHMS, BASE])
-    return [name for name in names if name != BASE]
+    """References without doubles, by default all that are built in. Two of one name would share their folders."""
+    references = list(dict.fromkeys(given)) or list(algorithms.ALGORITHMS)
+    seen: dict[str, str] = {}
+    for reference in (one for one in references if one != BASE):
+        name = algorithms.find(reference).name
+        if name in seen:
+            raise UsageError(f"{seen[name]} and {reference} have the same name, '{name}': give one of them another.")
+        seen[name] = reference
+    return list(seen.values())
+
+
+def own(references: Sequence[str]) -> tuple[str, ...]:
+    """Those that are not built in: the suite may have settings for any of them."""
+    return tuple(one for one in references if one not in algorithms.ALGORITHMS)
 
 
 def _seeds(given: Sequence[str]) -> list[int]:

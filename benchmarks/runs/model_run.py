@@ -105,7 +105,7 @@ class ModelRun:
         return {} if base is None else gaps(base, folder, results, self.suite.evaluation.k, verdict)
 
     def _record(self, model: ModelRef, results: dict[str, DatasetResult], started: object) -> Record:
-        base = self.base()
+        base, sources = self.base(), self.suite.sources
         return Record.model_validate(
             {
                 "suite": SuiteRef(name=self.suite.name, hash=self.suite.hash),
@@ -113,7 +113,10 @@ class ModelRun:
                     algorithm=EXTERNAL, seed=None, variant=self.folder.name.removeprefix("model-"),
                     base_model=self.suite.base_model, base_hash=None if base is None else base.cell.base_hash,
                 ),
-                "settings": {"suite": self.suite.model_dump(mode="json"), "model": model.identity},
+                "settings": {
+                    "suite": self.suite.model_dump(mode="json"), "model": model.identity,
+                    **({"sources": sources} if sources else {}),
+                },
                 "provenance": provenance(started, now()),  # type: ignore[arg-type]
                 "training": None,
                 "evaluations": {name: result.evaluation(self.folder) for name, result in results.items()},

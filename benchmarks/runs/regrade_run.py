@@ -115,7 +115,7 @@ class RunFolder:
         """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""
         for name in names:
             found, folder = base.evaluations[name], self.base_folder
-            check_versions(base, folder, name, found.versions.task, self._verifier(name).VERSION)
+            check_versions(base, folder, name, found.versions.task, self._verifier(name).version)
             read_evaluated(found, folder)
 
     def _regrade_point(self, step: int, names: Sequence[str], place: Place, base: Record | None) -> Point:
@@ -171,10 +171,15 @@ class RunFolder:
                 "evaluations": {**old.evaluations, **{n: r.evaluation(self.folder) for n, r in results.items()}},
                 "gap": None if old.gap is None else {**old.gap, **found},
                 "sound_gap": None if old.gap is None else {**(old.sound_gap or {}), **sound},
-                "settings": {**old.settings, "regraded": {**made, "versions": dict(today.versions)}},
+                "settings": {**old.settings, "regraded": {**made, "versions": dict(today.versions), **self._sources()}},
                 "provenance": old.provenance.model_copy(update={"finished": today.finished}),
             }
         )
+
+    def _sources(self) -> dict[str, Any]:
+        """Returns today's source of tasks and verifiers that are not built in; `sources` keeps that of the training."""
+        sources = self.suite.sources
+        return {"sources": sources} if sources else {}
 
     def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
         return gaps(base, self.base_folder, results, self.suite.evaluation.k, verdict) if base else {}

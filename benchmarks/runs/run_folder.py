@@ -5,6 +5,7 @@ runs/<suite>/<run>/    spec.json first, then train/, eval/<dataset>/, and record
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,13 @@ def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
     return record
 
 
-def write_spec(folder: Path, question: dict[str, Any]) -> None:
-    """Writes what the folder's run is asked for, with its hash."""
-    write_json_atomic(folder / SPEC, {"schema": 1, "hash": content_hash(question), "asked": question})
+def write_spec(folder: Path, question: dict[str, Any], found_at: dict[str, Any] | None = None) -> None:
+    """Writes what the folder's run is asked for, with its hash.
+
+    `found_at` says where that is found which is not built in. It is no part of the question: files may move.
+    """
+    spec = {"schema": 1, "hash": content_hash(question), "asked": question}
+    write_json_atomic(folder / SPEC, spec | ({"found_at": found_at} if found_at else {}))
 
 
 def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
@@ -55,6 +60,11 @@ def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
     different = _differences(read_spec(folder), asked)
     if different:
         name, old, new = different[0]
+        if (source := name.partition("source.")[2]) and not name.partition("source.")[0]:
+            raise Failure(
+                f"{folder} holds a run of another text of {source} ({old} there, {new} now): "
+                "choose another OUT, remove the folder, or give the class another name."
+            )
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
         raise Failure(
             f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: "
@@ -64,10 +74,19 @@ def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
 
 def read_spec(folder: Path) -> dict[str, Any]:
     """Returns what the folder's spec.json asks for. Raises Failure if it is damaged."""
+    return _read(folder, lambda spec: dict(spec["asked"]))
+
+
+def read_found_at(folder: Path) -> dict[str, Any]:
+    """Returns where that is found which is not built in (`write_spec`)."""
+    return _read(folder, lambda spec: dict(spec.get("found_at", {})))
+
+
+def _read(folder: Path, part: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     path = folder / SPEC
     try:
-        return dict(loads_strict(read_text(path))["asked"])
-    except (ValueError, KeyError, TypeError) as error:
+        return part(loads_strict(read_text(path)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Failure(f"{path} is damaged ({error}): expected a spec as written by this tool.") from error
 
 

@@ -40,7 +40,7 @@ def evaluate_suite(
             source = asked.datasets[dataset]
             task = source.make_task()
             results[dataset] = evaluate_dataset(
-                pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.VERSION,
+                pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.version,
                 design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
                 seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
             )  # fmt: skip

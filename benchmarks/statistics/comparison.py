@@ -1,10 +1,11 @@
-"""Several algorithms, each with several seeds, compared on the same problems: the crossed bootstrap and what it tells.
+"""Several algorithms, each trained with several seeds, on the same problems: where each stands, and who differs.
 
-`gap.py` measures one trained model against its base, over problems. This file is its sibling for more than one
-training run: problems and seeds are resampled crossed, which means that one draw of problems serves all models and
-all seeds, while the seeds are drawn anew for each algorithm. Numpy alone, pure functions, seeded generators.
+`gap.py` measures one trained model against its base. This file compares algorithms, whose places are earned by means
+over seeds: `intervals.py` holds the model, and the seed variance is pooled over the algorithms of the table. An
+algorithm with fewer than `MIN_SEEDS` seeds is shown, but neither compared nor placed. Pure functions.
 
-Axes: M algorithms, S seeds of one of them, N problems, Q quantities (pass@1, pass@k, or one for each k), R draws.
+Axes: M algorithms, S seeds of one of them, N problems, Q quantities (pass@1, pass@k, Cover@tau at each tau), K values
+of k.
 """
 
 from __future__ import annotations
@@ -16,203 +17,269 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.statistics.intervals import Effects, Estimate, mean_interval, random_effects, ratio
+
 Floats = NDArray[np.float64]
 
-DRAWS = 5000
-_TIE = 1e-12
-_FLOATS_AT_ONCE = 4_000_000
+MIN_BASE = 0.05
+"""Nobody is ranked by a gap to a base whose pass@k may be below this: next to nothing is within its reach."""
+MIN_SEEDS = 3
+"""With fewer seeds an algorithm has no place: one seed is mostly noise, and two say hardly anything of it."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A value with the percentiles of its bootstrap draws."""
+class Scores:
+    """What is compared: estimates of each problem, all in one order of problems."""
 
-    value: float
-    low: float
-    high: float
+    algorithms: Mapping[str, Floats]
+    """Name -> (S, N, Q)."""
+    base_NQ: Floats | None
+    """The same of the base, or None where it is not known."""
+    binary_at_k: bool = False
+    """Whether nearly all estimates of pass@k are 0 or 1 (`gap.near_binary`), of the algorithms or of the base."""
+    binary_base: bool = False
+    """The same of the base alone."""
 
 
 @dataclass(frozen=True)
-class Difference(Estimate):
-    """Of one algorithm from another, paired by problem."""
+class FromBase:
+    """What only a base can tell. Ratios are None where their denominator is 0."""
 
-    probability: float
-    """Share of the draws in which the first is the better one; a tie counts as half."""
+    gap: Estimate
+    gain_at_1: Estimate
+    change_at_k: Estimate
+    closed: Estimate | None
+    """gain_at_1 / (pass@k - pass@1 of the base)."""
+    headroom: Estimate | None
+    """gain_at_1 / (1 - pass@1 of the base)."""
+
+
+@dataclass(frozen=True)
+class BaseStanding:
+    """The base itself."""
+
+    pass_at_1: Estimate
+    pass_at_k: Estimate
+    own_gap: Estimate
+    """pass@k - pass@1: what training could at best turn into first-try accuracy, within k samples."""
+    cover: tuple[Estimate, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether a gap to this base says nothing, because next to nothing is within its reach."""
+        return self.pass_at_k.low < MIN_BASE
+
+
+@dataclass(frozen=True)
+class Place:
+    """What can be said of an algorithm's place among all that are placed, jointly for all of them."""
+
+    first: int
+    """1 + the number of algorithms that are better beyond doubt."""
+    last: int
+    """The number of those placed, less the number of those that are worse beyond doubt."""
+    group: str
+    """Letters: two algorithms that share one cannot be told apart."""
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One algorithm over its seeds. Fractions; `gap`, `gain_at_1`, `change_at_k` are None where no base is known."""
+    """One algorithm: means over its seeds and over the problems, as fractions, each with its own interval."""
 
     name: str
     n_seeds: int
     pass_at_1: Estimate
     pass_at_k: Estimate
-    gap: Estimate | None
-    gain_at_1: Estimate | None
-    change_at_k: Estimate | None
-    rank: tuple[float, float]
-    """Interval of the rank by pass@1, 1 is best; with one base for all, this is the rank by the gap."""
+    cover: tuple[Estimate, ...]
+    from_base: FromBase | None
+    place: Place | None
+    """By pass@1, which with one base for all is by the gap. None with fewer than `MIN_SEEDS` seeds or a base near 0."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All algorithms of one table: where each stands, and every pair of them."""
+    """All algorithms of one table."""
 
+    base: BaseStanding | None
     standings: tuple[Standing, ...]
-    """By pass@1, best first."""
-    gap_MM: tuple[tuple[Difference | None, ...], ...]
-    """gap(row) - gap(column), in the order of `standings`; below zero: the row is better. None on the diagonal."""
-    pass_at_k_MM: tuple[tuple[Difference | None, ...], ...]
-    """pass@k(row) - pass@k(column); above zero: the row is better."""
+    """Those with a place first; by pass@1, best first."""
+    placed: tuple[str, ...]
+    """The algorithms with a place, in the same order; the matrices hold these."""
+    gap_MM: tuple[tuple[Estimate | None, ...], ...]
+    """gap(row) - gap(column); below zero: the row is better. None on the diagonal. Jointly for all pairs."""
+    pass_at_k_MM: tuple[tuple[Estimate | None, ...], ...]
+    """pass@k(row) - pass@k(column); above zero: the row is better. Jointly for all pairs."""
+    seed_sd: float | None
+    """The standard deviation of pass@1 between seeds, pooled; None where no algorithm has two seeds."""
 
 
-def crossed_draws(models_SNQ: Sequence[Floats], draws: int = DRAWS, seed: int = 0) -> Floats:
-    """(R, M, Q): bootstrap draws of each model's mean over its seeds and over the problems.
+def compare(scores: Scores, confidence: float = 0.95, seed: int = 0) -> Comparison:
+    """Where the algorithms stand, and how those with `MIN_SEEDS` seeds differ.
 
-    `models_SNQ` holds one (S, N, Q) array a model; S may differ, N and Q may not. A draw takes N problems with
-    replacement, the same ones for all models and seeds, and for each model S of its seeds with replacement,
-    independently of the other models. With S = 1 the noise of training again is not in the draws. Problems and the
-    seeds of each model have a generator each, spawned from `seed`. No model, no seed, no problem, or other shapes:
-    ValueError.
+    The intervals of a standing hold one at a time; those of the matrices, the groups and the places hold all at once,
+    for each of the two quantities. `seed` is that of the draws for the joint ones. No algorithm: ValueError.
     """
-    arrays = [np.asarray(model, dtype=np.float64) for model in models_SNQ]
-    if not arrays or any(array.ndim != 3 or 0 in array.shape for array in arrays):
-        raise ValueError("expected at least one model, each an array of (seeds, problems, quantities), none empty")
-    if len({array.shape[1:] for array in arrays}) > 1:
-        raise ValueError(f"models must share problems and quantities, got {[array.shape[1:] for array in arrays]}")
-    problems_rng, *seed_rngs = np.random.default_rng(seed).spawn(1 + len(arrays))
-    sums_RX = _over_problems(np.concatenate(arrays), draws, problems_rng)
-    ends = itertools.accumulate(len(array) for array in arrays)
-    means = [
-        _over_seeds(sums_RX[:, end - len(array) : end], rng)
-        for array, end, rng in zip(arrays, ends, seed_rngs, strict=True)
-    ]
-    return np.stack(means, axis=1)
-
-
-def _over_problems(all_XNQ: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """(R, X, Q): means over drawn problems of X stacked seeds; in batches, for weights of (R, N) can be large."""
-    n_stacked, n_problems, n_quantities = all_XNQ.shape
-    table_NX = all_XNQ.transpose(1, 0, 2).reshape(n_problems, -1)
-    batch = max(1, _FLOATS_AT_ONCE // n_problems)
-    parts = []
-    for start in range(0, draws, batch):
-        size = min(batch, draws - start)
-        weights_RN = rng.multinomial(n_problems, np.full(n_problems, 1 / n_problems), size)
-        parts.append(weights_RN @ table_NX / n_problems)
-    return np.concatenate(parts).reshape(draws, n_stacked, n_quantities)
-
-
-def _over_seeds(means_RSQ: Floats, rng: np.random.Generator) -> Floats:
-    """(R, Q): means over drawn seeds."""
-    draws, n_seeds, _ = means_RSQ.shape
-    weights_RS = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), draws)
-    return np.asarray(np.einsum("rs,rsq->rq", weights_RS, means_RSQ) / n_seeds)
-
-
-def estimate(value: float, draws_R: Floats, confidence: float = 0.95) -> Estimate:
-    """`value` with the percentile interval of its draws."""
-    low, high = _percentiles(draws_R, confidence)
-    return Estimate(float(value), low, high)
-
-
-def _percentiles(draws_R: Floats, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(draws_R, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def difference(value: float, draws_R: Floats, confidence: float = 0.95, lower_is_better: bool = False) -> Difference:
-    """`value` = first - second, with the percentile interval of its paired draws and the share won by the first."""
-    low, high = _percentiles(draws_R, confidence)
-    won_R = np.where(np.abs(draws_R) < _TIE, 0.5, (draws_R < 0) == lower_is_better)
-    return Difference(float(value), low, high, float(np.mean(won_R)))
-
-
-def paired_difference(
-    first_SN: Floats, second_SN: Floats, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> Difference:
-    """mean(first) - mean(second) of two algorithms on the same problems; higher is better.
-
-    (S, N) each: the score of every seed on every problem, in the same order of problems. Resampled as in
-    `crossed_draws`, so the interval is that of the difference: narrower than two intervals side by side suggest.
-    """
-    models = [np.asarray(scores)[:, :, None] for scores in (first_SN, second_SN)]
-    draws_RM = crossed_draws(models, draws, seed)[:, :, 0]
-    return difference(float(np.mean(first_SN) - np.mean(second_SN)), draws_RM[:, 0] - draws_RM[:, 1], confidence)
-
-
-def rank_intervals(draws_RM: Floats, confidence: float = 0.95) -> list[tuple[float, float]]:
-    """For each model the interval of its rank over the draws; 1 is the highest score, ties share the mean of theirs."""
-    apart_RMM = draws_RM[:, None, :] - draws_RM[:, :, None]  # [r, i, j]: how far j is above i
-    above_RM = np.sum(apart_RMM > _TIE, axis=2)
-    tied_RM = np.sum(np.abs(apart_RMM) <= _TIE, axis=2) - 1
-    tail = (1 - confidence) / 2
-    bounds = np.quantile(1 + above_RM + tied_RM / 2, [tail, 1 - tail], axis=0, method="inverted_cdf")
-    return [(float(low), float(high)) for low, high in bounds.T]
-
-
-def compare(
-    algorithms: Mapping[str, Floats],
-    base_NQ: Floats | None,
-    confidence: float = 0.95,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Comparison:
-    """Where algorithms stand, and how they differ, from the same crossed draws (`crossed_draws`) for all.
-
-    `algorithms`: name -> (S, N, 2), pass@1 and pass@k of every seed on every problem; `base_NQ`: the same of the base
-    (N, 2), one model that is not resampled over seeds, or None. All in one order of problems. Intervals are
-    percentiles. They hold the noise of problems and sampling, and of training where S > 1; three seeds under-cover.
-    """
-    names = sorted(algorithms, key=lambda name: (-float(np.mean(algorithms[name][:, :, 0])), name))
-    if not names:
+    if not scores.algorithms:
         raise ValueError("there is no algorithm to compare")
-    means_MQ = np.array([algorithms[name].mean(axis=(0, 1)) for name in names])
-    bases = [] if base_NQ is None else [np.asarray(base_NQ)[None]]
-    draws_RMQ = crossed_draws([*bases, *(algorithms[name] for name in names)], draws, seed)
-    draws_RMQ, base_RQ = draws_RMQ[:, len(bases) :], draws_RMQ[:, 0] if bases else None
-    ranks = rank_intervals(draws_RMQ[:, :, 0], confidence)
-    standings = []
-    for i, name in enumerate(names):
-        at_1, at_k = (estimate(means_MQ[i, q], draws_RMQ[:, i, q], confidence) for q in (0, 1))
-        gap, gain, change = _from_base(means_MQ[i], draws_RMQ[:, i], base_NQ, base_RQ, confidence)
-        standings.append(Standing(name, len(algorithms[name]), at_1, at_k, gap, gain, change, ranks[i]))
-    gap_MM = _matrix(-means_MQ[:, 0], -draws_RMQ[:, :, 0], confidence, lower_is_better=True)
-    return Comparison(tuple(standings), gap_MM, _matrix(means_MQ[:, 1], draws_RMQ[:, :, 1], confidence))
-
-
-def _from_base(
-    mean_Q: Floats, draws_RQ: Floats, base_NQ: Floats | None, base_RQ: Floats | None, confidence: float
-) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """gap, gain at 1 and change at k, paired with the base in every draw."""
-    if base_NQ is None or base_RQ is None:
-        return None, None, None
-    base_Q = np.asarray(base_NQ).mean(axis=0)
-    return (
-        estimate(base_Q[1] - mean_Q[0], base_RQ[:, 1] - draws_RQ[:, 0], confidence),
-        estimate(mean_Q[0] - base_Q[0], draws_RQ[:, 0] - base_RQ[:, 0], confidence),
-        estimate(mean_Q[1] - base_Q[1], draws_RQ[:, 1] - base_RQ[:, 1], confidence),
+    means = {name: float(np.mean(array[:, :, 0])) for name, array in scores.algorithms.items()}
+    seeds = {name: len(array) for name, array in scores.algorithms.items()}
+    names = sorted(means, key=lambda name: (seeds[name] < MIN_SEEDS, -means[name], name))
+    base = None if scores.base_NQ is None else base_standing(scores.base_NQ, scores.binary_base, confidence)
+    placed = [name for name in names if seeds[name] >= MIN_SEEDS and not (base and base.refused)]
+    at_1, at_k = _effects(scores, names)
+    better_MM = _pairs(at_1, len(placed), confidence, seed)
+    places = _places(placed, better_MM)
+    standings = [_standing(scores, names, i, (at_1, at_k), places, confidence) for i in range(len(names))]
+    return Comparison(
+        base=base,
+        standings=tuple(standings),
+        placed=tuple(placed),
+        gap_MM=_pairs(at_1, len(placed), confidence, seed, sign=-1),
+        pass_at_k_MM=_pairs(at_k, len(placed), confidence, seed),
+        seed_sd=float(np.sqrt(at_1.seed_variance)) if at_1.seed_df else None,
     )
 
 
-def _matrix(
-    value_M: Floats, draws_RM: Floats, confidence: float, lower_is_better: bool = False
-) -> tuple[tuple[Difference | None, ...], ...]:
-    """row - column for all pairs. For the gap the values are -pass@1: what the base adds to both cancels."""
-    size = range(len(value_M))
+def base_standing(base_NQ: Floats, binary: bool, confidence: float = 0.95) -> BaseStanding:
+    """The base's own numbers; `binary`: nearly all estimates of its pass@k are 0 or 1."""
+    own_N = base_NQ[:, 1] - base_NQ[:, 0]
+    return BaseStanding(
+        pass_at_1=mean_interval(base_NQ[:, 0], confidence, level=True).within(0, 1),
+        pass_at_k=mean_interval(base_NQ[:, 1], confidence, 1.0 if binary else 0.0, level=True).within(0, 1),
+        own_gap=mean_interval(own_N, confidence, 0.5 if binary else 0.0).within(0, 1),
+        cover=tuple(mean_interval(column_N, confidence, level=True).within(0, 1) for column_N in base_NQ[:, 2:].T),
+    )
 
-    def cell(i: int, j: int) -> Difference | None:
+
+def _effects(scores: Scores, names: Sequence[str]) -> tuple[Effects, Effects]:
+    """The model of pass@1, with pass@1 and pass@k of the base and a constant 1, and that of pass@k, with the base's."""
+    arrays = [scores.algorithms[name] for name in names]
+    base = scores.base_NQ
+    if base is None:
+        return (
+            random_effects([array[:, :, 0] for array in arrays]),
+            random_effects([array[:, :, 1] for array in arrays], binary=scores.binary_at_k),
+        )
+    fixed = [base[:, 0], base[:, 1], np.ones(len(base))]
+    pads = [0.0, 0.5 if scores.binary_base else 0.0, 0.0]  # half of one: the other side of a gap is not binary
+    at_1 = random_effects([array[:, :, 0] for array in arrays], fixed, fixed_pads=pads)
+    return at_1, random_effects([array[:, :, 1] for array in arrays], [base[:, 1]], binary=scores.binary_at_k)
+
+
+def _standing(
+    scores: Scores,
+    names: Sequence[str],
+    i: int,
+    effects: tuple[Effects, Effects],
+    places: Mapping[str, Place],
+    confidence: float,
+) -> Standing:
+    at_1, at_k = effects
+    arrays = [scores.algorithms[name] for name in names]
+    cover = [
+        random_effects([array[:, :, q] for array in arrays]).interval(_unit(i, len(names)), confidence).within(0, 1)
+        for q in range(2, arrays[0].shape[2])
+    ]
+    return Standing(
+        name=names[i],
+        n_seeds=len(arrays[i]),
+        pass_at_1=at_1.interval(_unit(i, len(at_1.mean_MN)), confidence).within(0, 1),
+        pass_at_k=at_k.interval(_unit(i, len(at_k.mean_MN)), confidence).within(0, 1),
+        cover=tuple(cover),
+        from_base=None if scores.base_NQ is None else _from_base(at_1, at_k, i, len(names), confidence),
+        place=places.get(names[i]),
+    )
+
+
+def _unit(i: int, size: int) -> Floats:
+    return np.eye(size)[i]
+
+
+def _from_base(at_1: Effects, at_k: Effects, i: int, n_algorithms: int, confidence: float) -> FromBase:
+    base_1, base_k, one = (_unit(n_algorithms + j, n_algorithms + 3) for j in range(3))
+    trained = _unit(i, n_algorithms + 3)
+    change = _unit(i, n_algorithms + 1) - _unit(n_algorithms, n_algorithms + 1)
+    return FromBase(
+        gap=at_1.interval(base_k - trained, confidence).within(-1, 1),
+        gain_at_1=at_1.interval(trained - base_1, confidence).within(-1, 1),
+        change_at_k=at_k.interval(change, confidence).within(-1, 1),
+        closed=ratio(at_1, trained - base_1, base_k - base_1, confidence),
+        headroom=ratio(at_1, trained - base_1, one - base_1, confidence),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ pairs and places
+
+
+def _pairs(
+    effects: Effects, n_placed: int, confidence: float, seed: int, sign: int = 1
+) -> tuple[tuple[Estimate | None, ...], ...]:
+    """sign * (row - column) for all pairs of the first `n_placed` models, with simultaneous intervals."""
+    size = len(effects.mean_MN)
+    pairs = list(itertools.combinations(range(n_placed), 2))
+    rows = [_unit(i, size) - _unit(j, size) for i, j in pairs]
+    found = dict(zip(pairs, effects.simultaneous(rows, confidence, seed), strict=True)) if pairs else {}
+
+    def cell(i: int, j: int) -> Estimate | None:
         if i == j:
             return None
-        return difference(value_M[i] - value_M[j], draws_RM[:, i] - draws_RM[:, j], confidence, lower_is_better)
+        one = found[min(i, j), max(i, j)]
+        return one if (sign if i < j else -sign) > 0 else Estimate(-one.value, -one.high, -one.low)
 
-    return tuple(tuple(cell(i, j) for j in size) for i in size)
+    return tuple(tuple(cell(i, j) for j in range(n_placed)) for i in range(n_placed))
 
 
-def band(scores_SNK: Floats, confidence: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[Floats, Floats]:
-    """low_K, high_K: pointwise percentile band of the mean over seeds and problems, resampled crossed."""
-    tail = (1 - confidence) / 2
-    low_K, high_K = np.quantile(crossed_draws([scores_SNK], draws, seed)[:, 0], [tail, 1 - tail], axis=0)
-    return low_K, high_K
+def _places(placed: Sequence[str], better_MM: Sequence[Sequence[Estimate | None]]) -> dict[str, Place]:
+    """Rank intervals that hold jointly, because the intervals of the differences do (Mogstad et al. 2024).
+
+    Every algorithm that is better beyond doubt pushes the first possible rank down by one, and every one that is worse
+    pulls the last possible rank up by one.
+    """
+    letters = groups([[cell is not None and cell.excludes_zero for cell in row] for row in better_MM])
+    found = {}
+    for i, name in enumerate(placed):
+        cells = [cell for cell in better_MM[i] if cell is not None]
+        above, below = sum(cell.high < 0 for cell in cells), sum(cell.low > 0 for cell in cells)
+        found[name] = Place(1 + above, len(placed) - below, letters[i])
+    return found
+
+
+def groups(differ_MM: Sequence[Sequence[bool]]) -> list[str]:
+    """Letters for M algorithms in order: two share a letter if and only if they do not differ.
+
+    Insert and absorb (Piepho, Journal of Computational and Graphical Statistics 13, 2004): start from one group of all;
+    for each pair that differs, split every group that holds both; drop groups that lie inside another.
+    """
+    sets = [frozenset(range(len(differ_MM)))]
+    for i, j in itertools.combinations(range(len(differ_MM)), 2):
+        if differ_MM[i][j]:
+            split = [part for one in sets for part in ([one - {i}, one - {j}] if {i, j} <= one else [one])]
+            sets = [one for one in dict.fromkeys(split) if not any(one < other for other in split)]
+    ordered = sorted(sets, key=sorted)
+    return ["".join(_letter(at) for at, one in enumerate(ordered) if i in one) for i in range(len(differ_MM))]
+
+
+def _letter(at: int) -> str:
+    return chr(ord("a") + at) if at < 26 else f"({at + 1})"
+
+
+# ------------------------------------------------------------------------------------------------ curves
+
+
+def bands(
+    curves: Mapping[str, Floats], binary_K: Sequence[bool], confidence: float = 0.95
+) -> dict[str, tuple[Floats, Floats]]:
+    """Name -> low_K, high_K: the interval of the mean at each k by itself, of curves (S, N, K) on the same problems.
+
+    The seed variance is pooled over all curves, at each k. A band is pointwise: it does not cover the whole curve at
+    once, and two bands that overlap say nothing of a difference.
+    """
+    found: dict[str, list[Estimate]] = {name: [] for name in curves}
+    for q, binary in enumerate(binary_K):
+        effects = random_effects([array[:, :, q] for array in curves.values()], binary=binary)
+        for i, name in enumerate(curves):
+            found[name].append(effects.interval(_unit(i, len(curves)), confidence).within(0, 1))
+    return {name: (np.array([e.low for e in row]), np.array([e.high for e in row])) for name, row in found.items()}

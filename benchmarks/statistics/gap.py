@@ -1,21 +1,18 @@
 """The sampling efficiency gap, pass@k(base) - pass@1(trained): how much of what is within reach is not first-try yet.
 
-Pure functions of two `Counts` of the same problems, plus a seed for the bootstrap. Whatever is resampled is resampled
-over problems, paired: a draw takes the same problems for base and trained. Run on any two files of counts:
+Pure functions of two `Counts` of the same problems. Intervals are over problems, paired, by `intervals.py`; they do not
+hold the noise of training again, which `comparison.py` takes from several seeds. Run on any two files of counts:
 
     rlvr-gap gap --base counts.jsonl --trained counts.jsonl --k 256 --json
 
-Axes: N problems, K values of k, R bootstrap draws.
+Axes: N problems, K values of k.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -23,12 +20,16 @@ from pydantic import Field, FiniteFloat
 from benchmarks.errors import UsageError
 from benchmarks.settings import Count, K, Share, SignedShare, Strict
 from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.crossing import Crossing, KEquivalent, all_k, crossing, k_equivalent
 from benchmarks.statistics.designs import Floats
+from benchmarks.statistics.g_pass import g_pass_at_k
+from benchmarks.statistics.intervals import Estimate, mean_interval, random_effects, ratio
+from benchmarks.statistics.solved import Solved, solved
 
-DRAWS = 9999
-CURVE_DRAWS = 2000
-_TIE = 1e-12
-"""Two pass@k closer than this are equal: it is the rounding of a mean, far below one sample of one problem."""
+COVER_AT = (0.25, 0.5, 0.75)
+"""The tau of Cover@tau."""
+COVER_SAMPLES = 64
+"""Cover@tau asks for a share tau of this many samples, or of the first checkpoint where that is smaller."""
 
 
 class Interval(Strict):
@@ -41,27 +42,26 @@ class Interval(Strict):
     """How `low` and `high` were made, with the fallback where there was one."""
 
 
-class Crossing(Strict):
-    """Where the base's pass@k curve crosses that of the trained model, for k = 1 to `k_max`."""
+class Ratio(Strict):
+    """A ratio with Fieller's interval. Null: not bounded on that side, or (`value`) the denominator is 0."""
 
-    kind: Literal["none", "one", "several"]
-    """`none`: no crossing up to `k_max`."""
-    k: tuple[FiniteFloat, ...]
-    """The crossings, ascending, interpolated on log k; empty where there is none."""
-    k_max: K
-    """The largest k that both designs reach: nothing is known beyond it."""
-    leads_at_1: Literal["base", "trained", "neither"]
-    """Whose pass@1 is higher; it says who is ahead where there is no crossing."""
+    value: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
 
 
-class KEquivalent(Strict):
-    """The k at which pass@k of the base equals pass@1 of the trained model."""
+class Cover(Strict):
+    """Cover@tau of base and trained model: the share of problems on which at least a share tau of samples is correct.
 
-    kind: Literal["value", "below_1", "above_k_max"]
-    """`below_1`: the trained model is worse than one sample of the base. `above_k_max`: better than `k_max` of them."""
-    k: FiniteFloat | None
-    """Interpolated on log k; null unless `kind` is `value`."""
-    k_max: K
+    From `samples` samples of each problem, as G-Pass@k (`g_pass.py`), which is exactly unbiased under every design.
+    """
+
+    tau: Share
+    samples: K
+    base: Interval
+    trained: Interval
+    change: Interval
+    """trained - base, paired."""
 
 
 class ErrorBounds(Strict):
@@ -110,6 +110,17 @@ class Gap(Strict):
     """The same with base and trained model exchanged."""
     errors: ErrorBounds | None = None
     """Null where there is no ERROR verdict, or the counts do not tell errors apart."""
+    base_at_k: Interval | None = None
+    """The interval of base_pass_at_k. This and all that follows is null in older records."""
+    base_gap: Interval | None = None
+    """The base's own gap: base_pass_at_k - base_pass_at_1."""
+    closed: Ratio | None = None
+    """The share of the base's own gap that training closed: gain_at_1 / base_gap."""
+    headroom: Ratio | None = None
+    """The share of the base's headroom that training realised: gain_at_1 / (1 - base_pass_at_1)."""
+    cover: tuple[Cover, ...] | None = None
+    solved: Solved | None = None
+    """What stands behind `gained` and `lost`."""
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that the command line prints and a record holds."""
@@ -128,22 +139,22 @@ def sampling_efficiency_gap(
 ) -> Gap:
     """pass@k(base) - pass@1(trained) with its interval and what belongs to it; fractions; lower is better.
 
-    Each side is estimated under its own design; {problem_id: (n, c)} means a fixed one. The intervals resample the
-    problems, paired, with a generator seeded by `seed` (see `interval`); they hold the noise of sampling too, but not
-    that of training again. The order of the problems does not matter. `UsageError`: other problems on one side, k
-    above what either design reaches, k below 1, confidence not between 0 and 1.
+    Each side is estimated under its own design; {problem_id: (n, c)} means a fixed one. The intervals are over
+    problems, paired: t intervals, with pseudo-problems where estimates are 0 or 1 (`intervals.py`), and a bootstrap
+    seeded by `seed` for the crossing and the k-equivalent. They hold the noise of sampling too, but not that of
+    training again. The order of the problems does not matter. `UsageError`: other problems on one side, k above what
+    either design reaches, k below 1, confidence not between 0 and 1.
     """
     base, trained = _paired(_as_counts(base), _as_counts(trained))
     _check(base, trained, k, confidence)
-    base_k_N, base_1_N = base.pass_at_k(k), base.pass_at_k(1)
-    trained_k_N, trained_1_N = trained.pass_at_k(k), trained.pass_at_k(1)
-    gap = interval(base_k_N - trained_1_N, confidence, seed)
+    base_NQ, trained_NQ = base.curve([1, k]), trained.curve([1, k])
+    gap = gap_interval(base, base_NQ[:, 1] - trained_NQ[:, 0], k, confidence)
     return Gap(
         k=int(k),
-        base_pass_at_k=_mean(base_k_N),
-        base_pass_at_1=_mean(base_1_N),
-        trained_pass_at_1=_mean(trained_1_N),
-        trained_pass_at_k=_mean(trained_k_N),
+        base_pass_at_k=_mean(base_NQ[:, 1]),
+        base_pass_at_1=_mean(base_NQ[:, 0]),
+        trained_pass_at_1=_mean(trained_NQ[:, 0]),
+        trained_pass_at_k=_mean(trained_NQ[:, 1]),
         gap=gap.value,
         low=gap.low,
         high=gap.high,
@@ -151,13 +162,91 @@ def sampling_efficiency_gap(
         confidence=float(confidence),
         method=gap.method,
         sampling_error=math.hypot(_sampling_error(base, k), _sampling_error(trained, 1)),
-        gain_at_1=interval(trained_1_N - base_1_N, confidence, seed),
-        change_at_k=interval(trained_k_N - base_k_N, confidence, seed),
-        **_curves(base, trained),
+        **_changes(base_NQ, trained_NQ, near_binary(k, base, trained), confidence),
+        **_curves(base, trained, confidence, seed),
         gained=_solved_by_one(trained, base),
         lost=_solved_by_one(base, trained),
         errors=_error_bounds(base, trained, k),
+        base_at_k=_interval(base_NQ[:, 1], confidence, near_binary(k, base), level=True),
+        base_gap=gap_interval(base, base_NQ[:, 1] - base_NQ[:, 0], k, confidence),
+        cover=_cover(base, trained, confidence),
+        solved=solved(base, trained),
     )
+
+
+def near_binary(k: int, *sides: Counts) -> bool:
+    """Whether nearly all estimates of pass@k are 0 or 1: from half of a design's samples on; all are at its end."""
+    return any(2 * k >= side.design.max_k and side.design.max_k > 1 for side in sides)
+
+
+def gap_interval(base: Counts, difference_N: Floats, k: int, confidence: float = 0.95) -> Interval:
+    """The interval of pass@k(base) - pass@1(any): half a pseudo-problem where the first of the two is nearly binary."""
+    return _interval(difference_N, confidence, 0.5 if near_binary(k, base) else 0.0)
+
+
+def _interval(values_N: Floats, confidence: float, added: float, level: bool = False) -> Interval:
+    """As the record has it; `added` as in `intervals.mean_interval`."""
+    found = mean_interval(values_N, confidence, added, level)
+    within = found.within(0.0 if level else -1.0, 1.0)
+    if len(values_N) == 1:
+        method = "whole range (one problem says nothing of others)"
+    elif float(np.ptp(values_N)) < 1e-12:
+        method = "t, pseudo-problems (all values are equal)"
+    else:
+        method = "t, pseudo-problems" if added else "t"
+    return Interval(value=min(max(found.value, -1.0), 1.0), low=within.low, high=within.high, method=method)
+
+
+def _changes(base_NQ: Floats, trained_NQ: Floats, binary: bool, confidence: float) -> dict[str, Any]:
+    """What training changed at 1 and at k, and the two ratios of the gain to what there was to gain."""
+    gain_N, ones_N = trained_NQ[:, 0] - base_NQ[:, 0], np.ones(len(base_NQ))
+    effects = random_effects([], [gain_N, base_NQ[:, 1] - base_NQ[:, 0], ones_N - base_NQ[:, 0]])
+    return {
+        "gain_at_1": _interval(gain_N, confidence, 0.0),
+        "change_at_k": _interval(trained_NQ[:, 1] - base_NQ[:, 1], confidence, 2.0 if binary else 0.0),
+        "closed": as_ratio(ratio(effects, [1, 0, 0], [0, 1, 0], confidence)),
+        "headroom": as_ratio(ratio(effects, [1, 0, 0], [0, 0, 1], confidence)),
+    }
+
+
+def as_ratio(found: Estimate | None) -> Ratio:
+    """As the record has it: null for what is not finite."""
+    if found is None:
+        return Ratio(value=None, low=None, high=None)
+    value, low, high = (x if math.isfinite(x) else None for x in (found.value, found.low, found.high))
+    return Ratio(value=value, low=low, high=high)
+
+
+def _curves(base: Counts, trained: Counts, confidence: float, seed: int) -> dict[str, Any]:
+    """`crossing` and `k_equivalent`, from the mean curves over all k that both designs reach."""
+    ks = all_k(min(base.design.max_k, trained.design.max_k))
+    base_NK, trained_NK = base.curve(ks), trained.curve(ks)
+    return {
+        "crossing": crossing(ks, base_NK, trained_NK, confidence, seed),
+        "k_equivalent": k_equivalent(ks, base_NK, trained_NK[:, 0], confidence, seed),
+    }
+
+
+def cover_samples(*sides: Counts) -> int:
+    """How many samples Cover@tau looks at: `COVER_SAMPLES`, or the smallest first checkpoint of the designs."""
+    return min(COVER_SAMPLES, *(side.design.rounds[0] for side in sides))
+
+
+def _cover(base: Counts, trained: Counts, confidence: float) -> tuple[Cover, ...]:
+    samples = cover_samples(base, trained)
+    found = []
+    for tau in COVER_AT:
+        base_N, trained_N = g_pass_at_k(base, samples, tau), g_pass_at_k(trained, samples, tau)
+        found.append(
+            Cover(
+                tau=tau,
+                samples=samples,
+                base=_interval(base_N, confidence, 0.0, level=True),
+                trained=_interval(trained_N, confidence, 0.0, level=True),
+                change=_interval(trained_N - base_N, confidence, 0.0),
+            )
+        )
+    return tuple(found)
 
 
 def _as_counts(counts: Counts | Mapping[str, tuple[int, int]]) -> Counts:
@@ -204,121 +293,6 @@ def _solved_by_one(one: Counts, other: Counts) -> int:
 
 def _sampling_error(counts: Counts, k: int) -> float:
     return float(counts.sampling_error([k])[0])
-
-
-# ------------------------------------------------------------------------------------------------ intervals
-
-
-def interval(differences_N: Floats, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """The mean of per-problem differences (each in -1 to 1) with a bootstrap interval over problems.
-
-    BCa (Efron 1987) from `DRAWS` draws of N problems with replacement, by numpy's default generator seeded with `seed`.
-    Where BCa is not defined (all differences equal; all draws on one side of the mean) the percentiles of the same
-    draws are taken, and `method` says so. One problem cannot be resampled: the interval is the whole range.
-    """
-    from scipy import stats  # here, not above: it takes a second, and who reads a record needs only the schemas
-
-    value = float(np.mean(differences_N))
-    if len(differences_N) == 1:
-        return Interval(value=value, low=-1.0, high=1.0, method="whole range (one problem: nothing to resample)")
-    if np.ptp(differences_N) < _TIE:
-        return Interval(value=value, low=value, high=value, method="percentile (BCa degenerate: all differences equal)")
-    rng = np.random.default_rng(seed)
-    batch = max(1, 4_000_000 // len(differences_N))  # a few tens of MB at a time
-    options: dict[str, Any] = {"confidence_level": confidence, "n_resamples": DRAWS, "batch": batch, "rng": rng}
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # what it warns of is handled below
-        result = stats.bootstrap((differences_N,), np.mean, method="BCa", **options)
-    low, high = result.confidence_interval
-    method = "BCa"
-    if not (math.isfinite(low) and math.isfinite(high)):
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail])
-        method = "percentile (BCa degenerate: all draws on one side)"
-    return Interval(value=value, low=float(low), high=float(high), method=f"{method}, {DRAWS} draws of problems")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """pass@k of one model over k with a pointwise band; fractions."""
-
-    ks: tuple[int, ...]
-    mean_K: Floats
-    low_K: Floats
-    high_K: Floats
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"k": [...], "mean": [...], "low": [...], "high": [...]}`."""
-        columns = {"mean": self.mean_K, "low": self.low_K, "high": self.high_K}
-        return {"k": list(self.ks)} | {name: [float(value) for value in column] for name, column in columns.items()}
-
-
-def curve(counts: Counts, ks: Sequence[int], confidence: float = 0.95, seed: int = 0) -> Curve:
-    """Mean pass@k for each of `ks` with a percentile bootstrap band over problems, for plots.
-
-    `CURVE_DRAWS` draws of N problems with replacement, the same for all k, by a generator seeded with `seed`. The band
-    is pointwise: it does not cover the whole curve at once, and two bands that overlap say nothing of a difference.
-    k outside what the design reaches: ValueError.
-    """
-    counts = counts.sorted()
-    estimates_NK = counts.curve(ks)
-    n_problems = len(estimates_NK)
-    weights_RN = np.random.default_rng(seed).multinomial(n_problems, np.full(n_problems, 1 / n_problems), CURVE_DRAWS)
-    tail = (1 - confidence) / 2
-    low_K, high_K = np.quantile(weights_RN @ estimates_NK / n_problems, [tail, 1 - tail], axis=0)
-    return Curve(tuple(int(k) for k in ks), estimates_NK.mean(axis=0), low_K, high_K)
-
-
-# ------------------------------------------------------------------------------------------------ where curves meet
-
-
-def _curves(base: Counts, trained: Counts) -> dict[str, Any]:
-    """`crossing` and `k_equivalent`, from the mean curves over all k that both designs reach."""
-    ks = _all_k(min(base.design.max_k, trained.design.max_k))
-    base_K, trained_K = (side.curve(ks).mean(axis=0) for side in (base, trained))
-    return {"crossing": crossing(ks, base_K, trained_K), "k_equivalent": k_equivalent(ks, base_K, trained_K[0])}
-
-
-def _all_k(k_max: int) -> list[int]:
-    """1 to `k_max`: all of them to 512, then 64 to the octave."""
-    ks = set(range(1, min(k_max, 512) + 1))
-    if k_max > 512:
-        ks |= {round(k) for k in np.geomspace(512, k_max, 1 + math.ceil(64 * math.log2(k_max / 512))).tolist()}
-    return sorted(ks)
-
-
-def crossing(ks: Sequence[int], base_K: Floats, trained_K: Floats) -> Crossing:
-    """Where base - trained changes its sign, linear in log k between neighbours; to touch is not to cross."""
-    difference_K = np.where(np.abs(base_K - trained_K) < _TIE, 0.0, base_K - trained_K)
-    apart = np.flatnonzero(difference_K)
-    places = []
-    for i, j in itertools.pairwise(apart.tolist()):
-        a, b = difference_K[i], difference_K[j]
-        if a * b < 0:  # with ties between i and j, the first of them is where the curves meet
-            places.append(_between(ks[i], ks[j], a / (a - b)) if j == i + 1 else float(ks[i + 1]))
-    kind: Literal["none", "one", "several"] = "none" if not places else "one" if len(places) == 1 else "several"
-    leads: Literal["base", "trained", "neither"] = (
-        "neither" if difference_K[0] == 0 else "base" if difference_K[0] > 0 else "trained"
-    )
-    return Crossing(kind=kind, k=tuple(places), k_max=ks[-1], leads_at_1=leads)
-
-
-def k_equivalent(ks: Sequence[int], base_K: Floats, target: float) -> KEquivalent:
-    """The smallest k at which the base's curve reaches `target`, linear in log k between neighbours."""
-    if target < base_K[0] - _TIE:
-        return KEquivalent(kind="below_1", k=None, k_max=ks[-1])
-    if target > base_K[-1] + _TIE:
-        return KEquivalent(kind="above_k_max", k=None, k_max=ks[-1])
-    i = int(np.argmax(base_K >= target - _TIE))
-    if i == 0:
-        return KEquivalent(kind="value", k=1.0, k_max=ks[-1])
-    share = (target - base_K[i - 1]) / (base_K[i] - base_K[i - 1])
-    return KEquivalent(kind="value", k=_between(ks[i - 1], ks[i], min(float(share), 1.0)), k_max=ks[-1])
-
-
-def _between(k_left: int, k_right: int, share: float) -> float:
-    """The k at `share` of the way from left to right on log k."""
-    return float(k_left * (k_right / k_left) ** share)
 
 
 # ------------------------------------------------------------------------------------------------ errors

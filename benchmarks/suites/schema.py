@@ -21,12 +21,14 @@ from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
+from benchmarks.outside import Found
 from benchmarks.settings import Positive, Sampling, Strict, explain
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
+from benchmarks.suites.outside import hashed, whole_path
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
-from benchmarks.verifiers import VERIFIERS, Verifier
+from benchmarks.verifiers import Verifier
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
 """Matches a number that YAML 1.1 would read as text, such as 1e-4."""
@@ -41,6 +43,7 @@ class Dataset(Strict):
     """Problems from one split of one task."""
 
     task: str
+    """A name, or a task of one's own: a file (a path relative to the suite's file) or `package.module:Class`."""
     split: str
     problems: Positive | None = None
     """How many problems to take from the start of the split; null takes all of them."""
@@ -49,17 +52,35 @@ class Dataset(Strict):
 
     def make_task(self) -> Task:
         """Returns the task with its settings. Raises UsageError for an unknown task, setting or verifier."""
+        return self._made()[0]
+
+    def make_verifier(self) -> Verifier:
+        """What judges its completions; the errors of `make_task`."""
+        task, found = self._made()
+        return verifiers.get(task.verifier, found.folder)
+
+    def _made(self) -> tuple[Task, Found]:
+        found = tasks.find(self.task)
         try:
             task = tasks.get(self.task, **self.settings)
         except TypeError as error:
             raise UsageError(f"task '{self.task}' does not take these settings: {sorted(self.settings)}.") from error
-        if task.verifier not in VERIFIERS:
-            raise unknown("verifier", task.verifier, VERIFIERS)
-        return task
+        verifiers.find(task.verifier, found.folder)
+        return task, found
 
-    def make_verifier(self) -> Verifier:
-        """What judges its completions; the errors of `make_task`."""
-        return verifiers.get(self.make_task().verifier)
+    @property
+    def outside(self) -> dict[str, Found]:
+        """Its `task` and its `verifier`, where they are not built in."""
+        if self.task in tasks.TASKS and "verifier" not in self.settings:
+            return {}  # without importing it
+        task, found = self._made()
+        both = {"task": found, "verifier": verifiers.find(task.verifier, found.folder)}
+        return {kind: one for kind, one in both.items() if one.source is not None}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Its keys as they are compared and hashed (`suites/outside.py`)."""
+        return hashed(self.model_dump(mode="json"), self.outside)
 
     def load(self) -> list[Problem]:
         """Returns the problems in order. Raises UsageError for an unknown task or split, or if there are too few."""
@@ -142,16 +163,33 @@ class Suite(Strict):
     training: SuiteTraining
 
     @property
-    def hash(self) -> str:
-        """16 hex digits over everything that can change a result, so without the name, description and engine speed."""
-        return content_hash(self.asked() | ({"dtype": self.engine.dtype} if self.engine.dtype else {}))
-
     def asked(self) -> dict[str, Any]:
-        """Everything that can change a result, as plain data; what is evaluated on the way, only where something is."""
-        data = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
+        """Everything that can change a result, so without the name, description, engine and resources.
+
+        The key `evaluation.checkpoints` is there only if a suite has some.
+        """
+        asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
+        asked["training"]["dataset"] = self.training.dataset.asked
+        asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
-            del data["evaluation"]["checkpoints"]
-        return data
+            del asked["evaluation"]["checkpoints"]
+        return asked
+
+    @property
+    def outside(self) -> dict[str, Found]:
+        """The tasks and verifiers that are not built in: "task NAME" or "verifier NAME" -> the class."""
+        datasets = [*self.evaluation.datasets.values(), self.training.dataset]
+        return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Hash and text of `outside`, for a record."""
+        return {name: one.source.to_json() for name, one in self.outside.items() if one.source is not None}
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over what is asked, and the engine's number format."""
+        return content_hash(self.asked | ({"dtype": self.engine.dtype} if self.engine.dtype else {}))
 
     @property
     def base_path(self) -> str:
@@ -181,7 +219,7 @@ def load(name: str) -> Suite:
         raise UsageError(f"cannot read suite {path}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"suite {path} is not YAML: {' '.join(str(error).split())}.") from error
-    return parse(data, str(path))
+    return parse(data, str(path), path.parent)
 
 
 def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
@@ -203,10 +241,13 @@ def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
     return parse(data, "--set")
 
 
-def parse(data: Any, where: str = "suite") -> Suite:
-    """Returns the suite in `data`. Raises a UsageError that names a wrong key or value and the nearest valid one."""
+def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
+    """Returns the suite in `data`, whose paths of tasks are relative to `folder`.
+
+    Raises a UsageError that names a wrong key or value and the nearest valid one.
+    """
     try:
-        suite = Suite.model_validate(data)
+        suite = located(Suite.model_validate(data), folder)
         _check_names(suite)
         for design in suite.evaluation.designs.values():
             design.make()
@@ -218,17 +259,32 @@ def parse(data: Any, where: str = "suite") -> Suite:
     return suite
 
 
+def located(suite: Suite, folder: Path) -> Suite:
+    """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
+    datasets = {name: _located(dataset, folder) for name, dataset in suite.evaluation.datasets.items()}
+    training = suite.training.model_copy(update={"dataset": _located(suite.training.dataset, folder)})
+    evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
+    return suite.model_copy(update={"evaluation": evaluation, "training": training})
+
+
+def _located(dataset: Dataset, folder: Path) -> Dataset:
+    settings = {k: whole_path(v, folder) if k == "verifier" else v for k, v in dataset.settings.items()}
+    return dataset.model_copy(update={"task": whole_path(dataset.task, folder), "settings": settings})
+
+
 def _check_names(suite: Suite) -> None:
     """Raises UsageError for an unknown task, template or engine, so that a run does not begin with a typing error."""
     datasets = [*suite.evaluation.datasets.values(), suite.training.dataset]
     asked: list[tuple[str, str, Iterable[str]]] = [
-        *(("task", dataset.task, tasks.TASKS) for dataset in datasets),
         ("prompt template", suite.prompt_template, [*TEMPLATES, CHAT]),
         ("engine", suite.engine.name, [AUTO, *ENGINES]),
     ]
     for kind, name, names in asked:
         if name not in names:
             raise unknown(kind, name, names)
+    for dataset in datasets:
+        if dataset.task not in tasks.TASKS:  # those are not imported before they are used
+            tasks.find(dataset.task)
 
 
 def _check_chains(suite: Suite) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.registry import lookup
+from pathlib import Path
+
+from benchmarks.outside import Found, Kind
+from benchmarks.outside import find as find_outside
 from benchmarks.tasks.base import Problem, Task
 
-__all__ = ["TASKS", "Problem", "Task", "get"]
+__all__ = ["KIND", "TASKS", "Problem", "Task", "find", "get"]
 
 TASKS = {
     "countdown": "benchmarks.tasks.countdown:Countdown",
@@ -18,8 +21,18 @@ TASKS = {
     "olympiadbench": "benchmarks.tasks.math_sets:OlympiadBench",
     "jsonl": "benchmarks.tasks.jsonl:JsonlTask",
 }
+KIND = Kind("task", TASKS, "benchmarks.tasks.base:Task", "rlvr_gap.tasks", needs=("VERSION", "verifier", "splits"))
 
 
-def get(name: str, **settings: object) -> Task:
-    """Returns the task `name` with its settings, such as `data_dir`. Raises ValueError for an unknown name."""
-    return lookup(TASKS, name, "task")(**settings)
+def find(reference: str, folder: Path | None = None) -> Found:
+    """Returns the class of a task by its name, its file (relative to `folder`) or `package.module:Class`."""
+    return find_outside(KIND, reference, folder)
+
+
+def get(reference: str, **settings: object) -> Task:
+    """Returns the task that `reference` names, with its settings, such as `data_dir`. UsageError if there is none."""
+    found = find(reference)
+    if found.source is not None:
+        found.made_by.SOURCE = found.source.sha256[:16]
+    task: Task = found.made_by(**settings)
+    return task

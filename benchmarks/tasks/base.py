@@ -26,8 +26,19 @@ class Task:
     name: ClassVar[str]
     VERSION: ClassVar[int]
     """Increased when the meaning of a split changes. Numbers of two versions never share a table."""
+    SOURCE: ClassVar[str | None] = None
+    """Hash of the source of a task that is not built in. It is set when the task is loaded."""
     verifier: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+
+    @property
+    def version(self) -> int | str:
+        """Its VERSION, with the hash of its source if it is not built in. Records hold it."""
+        return self.VERSION if self.SOURCE is None else f"{self.VERSION}@{self.SOURCE}"
+
+    def reference(self, problem: Problem) -> str | None:
+        """Returns a completion that its verifier must judge correct, or None if the task knows none."""
+        return None
 
     def load(self, split: str) -> list[Problem]:
         """Returns all problems of `split`, always in the same order. Raises ValueError for an unknown split."""

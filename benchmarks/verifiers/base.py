@@ -28,6 +28,13 @@ class Verifier:
 
     name: ClassVar[str]
     VERSION: ClassVar[int]
+    SOURCE: ClassVar[str | None] = None
+    """Hash of the source of a verifier that is not built in. It is set when the verifier is loaded."""
+
+    @property
+    def version(self) -> int | str:
+        """Its VERSION, with the hash of its source if it is not built in. Records hold it."""
+        return self.VERSION if self.SOURCE is None else f"{self.VERSION}@{self.SOURCE}"
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
         """Returns the verdict on one completion. `finished` is False if the length limit cut it off."""

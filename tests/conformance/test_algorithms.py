@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
 import algorithms
-from algorithms.base import Algorithm, Rollouts, Surrogate
+from algorithms.base import Algorithm, Surrogate
 from algorithms.config import config_fields, describe, surrogate
+from algorithms.conformance import CHECKS, run
+from algorithms.conformance.batches import T
+from algorithms.conformance.objective import CHANGES
+from algorithms.conformance.objective import COMMON as SETTINGS
 from algorithms.settings import Settings
 from benchmarks.errors import UsageError
-
-P, G, T = 3, 8, 6
-B = P * G
 
 OBJECTIVE = {
     "loss_type", "epsilon", "epsilon_high", "delta", "beta", "use_bias_correction_kl", "sync_ref_model",
@@ -41,25 +40,10 @@ UPDATES = {
     "adam_beta2", "adam_epsilon", "max_steps", "seed", "disable_dropout", "bf16", "fp16",
 }  # fmt: skip
 
-SETTINGS = Settings.model_validate(
-    {
-        "budget": {"steps": 5},
-        "prompts_per_step": P,
-        "group_size": G,
-        "mini_batches_per_step": 2,
-        "learning_rate": 1e-3,
-        "sampling": {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_new_tokens": T},
-        "save_every_steps": 5,
-    }
-)
-
-SEEDS = range(5)
-
 COMMON = {
     "clip_range": 0.2, "clip_range_high": None, "kl_coefficient": 0.0, "loss": "token_mean", "mask_truncated": False,
 }  # fmt: skip
 """The objective of a suite that says nothing about it."""
-CHANGES = {"clip_range": 0.1, "kl_coefficient": 0.01, "loss": "sequence_mean", "mask_truncated": True}
 IN_TRL: dict[str, dict[str, Any]] = {
     "clip_range": {"epsilon": 0.1, "epsilon_high": 0.1},
     "kl_coefficient": {"beta": 0.01},
@@ -67,34 +51,6 @@ IN_TRL: dict[str, dict[str, Any]] = {
     "mask_truncated": {"mask_truncated_completions": True},
 }
 """What each of `CHANGES` is in GRPOConfig."""
-
-
-def batch(seed: int, **changes: Any) -> Rollouts:
-    """A random batch with all that any algorithm needs, some rows of it invalid, one of them empty."""
-    draw = torch.Generator().manual_seed(seed)
-    lengths_B = torch.randint(1, T + 1, (B,), generator=draw)
-    valid_B = torch.rand(B, generator=draw) < 0.8
-    lengths_B[0], valid_B[0], valid_B[1] = 0, False, True
-    correct_B = torch.rand(B, generator=draw) < 0.4
-    parts = {
-        "rewards_B": correct_B.float(),
-        "mask_BT": (torch.arange(T) < lengths_B[:, None]).long(),
-        "group_size": G,
-        "greedy_rewards_P": (torch.rand(P, generator=draw) < 0.4).float(),
-        "values_BT": torch.randn(B, T, generator=draw),
-        "correct_B": correct_B,
-        "valid_B": valid_B,
-    }
-    return Rollouts(**{**parts, **changes})
-
-
-def tensors(rollouts: Rollouts) -> dict[str, Any]:
-    values = {field.name: getattr(rollouts, field.name) for field in fields(rollouts)}
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-
-def per_token(advantages: Tensor) -> Tensor:
-    return advantages if advantages.ndim == 2 else advantages[:, None].expand(-1, T)
 
 
 @pytest.fixture(params=sorted(algorithms.ALGORITHMS))
@@ -106,83 +62,19 @@ def grpo_config(algorithm: Algorithm, settings: Settings = SETTINGS) -> dict[str
     return config_fields(algorithm, settings, folder="out", seed=1, processes=1, accelerator=False)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-class TestAdvantages:
-    def test_finite_float_and_of_the_right_shape(self, algorithm: Algorithm, seed: int) -> None:
-        advantages = algorithm.advantages(batch(seed))
-        assert advantages.shape in ((B,), (B, T))
-        assert advantages.dtype == torch.float32
-        assert advantages.isfinite().all()
-
-    def test_padding_and_invalid_rows_are_zero(self, algorithm: Algorithm, seed: int) -> None:
-        rollouts = batch(seed)
-        advantages = algorithm.advantages(rollouts)
-        assert rollouts.valid_B is not None
-        assert (advantages[~rollouts.valid_B] == 0).all()
-        if advantages.ndim == 2:
-            assert (advantages[rollouts.mask_BT == 0] == 0).all()
-
-    def test_invalid_rows_change_nothing(self, algorithm: Algorithm, seed: int) -> None:
-        """Whatever stands in a row that is out, and in padding, the others are judged the same."""
-        rollouts = batch(seed)
-        assert rollouts.valid_B is not None and rollouts.values_BT is not None
-        noise = replace(
-            rollouts,
-            rewards_B=torch.where(rollouts.valid_B, rollouts.rewards_B, 1e3),
-            correct_B=None,
-            values_BT=torch.where(rollouts.valid_mask_BT > 0, rollouts.values_BT, 1e3),
-        )
-        assert torch.equal(algorithm.advantages(noise), algorithm.advantages(rollouts))
-
-    def test_inputs_are_left_alone(self, algorithm: Algorithm, seed: int) -> None:
-        rollouts = batch(seed)
-        before = {name: value.clone() for name, value in tensors(rollouts).items()}
-        first = algorithm.advantages(rollouts)
-        assert all(torch.equal(value, before[name]) for name, value in tensors(rollouts).items())
-        assert torch.equal(algorithm.advantages(rollouts), first)
-
-    def test_order_of_groups_does_not_matter(self, algorithm: Algorithm, seed: int) -> None:
-        rollouts = batch(seed)
-        order_P = torch.randperm(P, generator=torch.Generator().manual_seed(seed))
-        order_B = (order_P[:, None] * G + torch.arange(G)).flatten()
-        moved = {name: value[order_P if name.endswith("_P") else order_B] for name, value in tensors(rollouts).items()}
-        expected = algorithm.advantages(rollouts)[order_B]
-        torch.testing.assert_close(algorithm.advantages(replace(rollouts, **moved)), expected, atol=1e-5, rtol=0)
-
-    def test_order_within_a_group_does_not_matter(self, algorithm: Algorithm, seed: int) -> None:
-        rollouts = batch(seed)
-        order_B = torch.arange(B).view(P, G).flip(1).flatten()
-        moved = {name: value[order_B] for name, value in tensors(rollouts).items() if not name.endswith("_P")}
-        expected = algorithm.advantages(rollouts)[order_B]
-        torch.testing.assert_close(algorithm.advantages(replace(rollouts, **moved)), expected, atol=1e-5, rtol=0)
-
-    def test_a_batch_without_valid_rows_is_zero(self, algorithm: Algorithm, seed: int) -> None:
-        nothing = batch(seed, valid_B=torch.zeros(B, dtype=torch.bool))
-        assert (algorithm.advantages(nothing) == 0).all()
-
-    def test_no_verdicts_of_validity_means_all_valid(self, algorithm: Algorithm, seed: int) -> None:
-        everything = batch(seed, valid_B=torch.ones(B, dtype=torch.bool))
-        assert torch.equal(algorithm.advantages(replace(everything, valid_B=None)), algorithm.advantages(everything))
-
-    def test_right_is_worth_more_than_wrong(self, algorithm: Algorithm, seed: int) -> None:
-        """Two rows that differ in the verdict alone: the sign cannot be wrong."""
-        same = torch.arange(T).repeat(B, 1) < 3
-        rewards_B = torch.tensor([1.0, 0.0]).repeat(B // 2)
-        values_BT = torch.randn(P, T, generator=torch.Generator().manual_seed(seed)).repeat_interleave(G, 0)
-        rollouts = batch(seed, rewards_B=rewards_B, mask_BT=same.long(), values_BT=values_BT, valid_B=None)
-        advantages_BT = per_token(algorithm.advantages(rollouts))[:, :3]
-        assert (advantages_BT[0::2] > advantages_BT[1::2]).all()
+@pytest.mark.parametrize("check", CHECKS)
+def test_it_keeps_to_the_contract(algorithm: Algorithm, check: str) -> None:
+    """The checks that `rlvr-gap check-algorithm` makes; `test_findings.py` shows that each of them can fail."""
+    assert run({check: CHECKS[check]}, algorithm) == []
 
 
 class TestConfiguration:
     def test_it_says_who_it_is(self, algorithm: Algorithm) -> None:
         assert algorithms.ALGORITHMS[algorithm.name].endswith(f":{type(algorithm).__name__}")
         assert algorithm.paper.startswith("arXiv ")
-        assert (type(algorithm).__doc__ or "").strip()
 
     def test_it_is_a_value(self, algorithm: Algorithm) -> None:
         assert algorithm == algorithms.get(algorithm.name)
-        assert hash(algorithm) == hash(algorithms.get(algorithm.name))
         with pytest.raises(AttributeError):
             algorithm.surrogate = Surrogate(0.1)  # type: ignore[misc]
 

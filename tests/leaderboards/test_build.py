@@ -15,13 +15,31 @@ from benchmarks.errors import Failure, UsageError
 from leaderboards import plots
 from leaderboards.build import build
 from tests.leaderboards.factory import Elements, draw_counts, words, write_run
+from tests.leaderboards.test_places import places
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBLEMS = 24
 BASE = {"test": draw_counts(0.15, PROBLEMS, 1, spread=4.0)}
 TRAINED = {seed: {"test": draw_counts(0.4, PROBLEMS, 10 + seed)} for seed in range(3)}
 ALLOWED = {
-    *("html", "head", "meta", "title", "style", "body", "main", "section", "nav", "div", "h1", "h2", "h3", "p", "br"),
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "section",
+        "nav",
+        "div",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "p",
+        "br",
+    ),
     *("b", "i", "a", "span", "code", "ul", "ol", "li", "dl", "dt", "dd", "details", "summary", "figure", "figcaption"),
     *("table", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "defs", "use", "clippath", "rect"),
 }
@@ -31,8 +49,7 @@ HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statistics have tests of their own; here they only have to be quick."""
-    monkeypatch.setattr("benchmarks.statistics.gap.DRAWS", 200)
-    monkeypatch.setattr("benchmarks.statistics.gap.CURVE_DRAWS", 100)
+    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
 
 
 @pytest.fixture
@@ -72,26 +89,10 @@ def test_one_cell(suite: Path, tmp_path: Path):
         assert evidence in text
     assert "1. countdown: test" in text and "task 1, verifier 1" in text
     assert html.count("<svg") == 3  # curves; completions; tokens
-    assert "Mean over seeds" not in text and "Paired comparison" not in text
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_the_order_is_that_of_the_gap(suite: Path, tmp_path: Path):
-    write_run(suite, "rloo", {"test": draw_counts(0.7, PROBLEMS, 5)}, BASE)
-    write_run(suite, "ppo", {"test": draw_counts(0.2, PROBLEMS, 6)}, BASE)
-    text = words(built(suite, tmp_path / "page.html")[0])
-    assert text.index("1. rloo") < text.index("2. grpo") < text.index("3. ppo")
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_seeds_and_pairs(suite: Path, tmp_path: Path):
-    for seed in (1, 2):
-        write_run(suite, "grpo", TRAINED[seed], BASE, seed=seed)
-    write_run(suite, "grpo", TRAINED[1], BASE, variant="wide", provenance_changes={"dirty": True})
-    text = words(built(suite, tmp_path / "page.html")[0])
-    assert "Mean over seeds" in text and "Few seeds under-cover" in text and "grpo (wide)" in text
-    assert "Difference in gap" in text and "Difference in pass@16" in text and "% better" in text
-    assert "dirty" in text
+    assert "Nobody has a place yet. A place takes at least 3 seeds" in text and "no place: 1 seed of at least 3" in text
+    assert "no interval here holds the noise of training again" in text and "All pairs" not in text
+    for column in ("own gap closed", "headroom realised", "Cover@0.5", "newly solved / unsolved", "beyond doubt"):
+        assert column in text
 
 
 def test_many_algorithms_get_a_plot_each(suite: Path, tmp_path: Path):
@@ -106,7 +107,7 @@ def test_many_algorithms_get_a_plot_each(suite: Path, tmp_path: Path):
 def test_a_base_alone(tmp_path: Path):
     write_run(tmp_path / "countdown", "base", BASE)
     text = words(built(tmp_path / "countdown", tmp_path / "page.html")[0])
-    assert "No trained model is ranked here yet" in text
+    assert "No algorithm can be compared here yet" in text
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -167,8 +168,8 @@ def test_datasets_in_the_order_of_the_suite(tmp_path: Path):
 def test_other_problems_are_not_paired(suite: Path, tmp_path: Path):
     write_run(suite, "rloo", {"test": draw_counts(0.4, PROBLEMS - 1, 3)}, {"test": draw_counts(0.2, PROBLEMS - 1, 4)})
     text = words(built(suite, tmp_path / "page.html")[0])
-    assert "not the problems of base" in text and "measured from another evaluation of the base" in text
-    assert "Not compared, for counts of at least one seed are missing: rloo" in text
+    assert "base and trained model were not evaluated on the same problems" in text
+    assert "its gap is not the one that the counts give" in text and text.count("no place: 1 seed") == 1
 
 
 # ---------------------------------------------------------------------------------------------- what does not count
@@ -185,8 +186,8 @@ def test_invalid_is_shown_and_not_ranked(suite: Path, tmp_path: Path):
     path.write_text(json.dumps(data))
     html, page = built(suite, tmp_path / "page.html")
     text = words(html)
-    assert "invalid, not ranked" in text and "1.8 % of the verdicts are errors of the verifier" in text
-    assert "1. grpo" in text and "1. rloo" not in text and "2. rloo" not in text
+    assert "invalid, not counted" in text and "1.8 % of the verdicts are errors of the verifier" in text
+    assert list(places(html)) == ["grpo no place: 1 seed of at least 3"]
     assert "correct is" in page.broken[0].reason  # the counts are not those of the changed record
 
 
@@ -198,7 +199,8 @@ def test_on_an_invalid_base_nothing_is_ranked(suite: Path, tmp_path: Path):
     verdicts |= {"wrong": verdicts["wrong"] - 20, "error": 20}
     path.write_text(json.dumps(data))
     text = words(built(suite, tmp_path / "page.html")[0])
-    assert "No trained model is ranked here yet" in text and "the base is invalid: 5.2 %" in text
+    assert "No algorithm can be compared here yet" in text and "invalid: 5.2 % of the verdicts" in text
+    assert "the counts of the base are not among the files" in text
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -207,7 +209,8 @@ def test_of_two_runs_of_a_cell_the_later_is_ranked(suite: Path, tmp_path: Path):
     write_run(suite, "grpo", TRAINED[1], BASE, folder="again", provenance_changes=later)
     html, _ = built(suite, tmp_path / "page.html")
     text = words(html)
-    assert "superseded, not ranked" in text and "a later run of the same cell" in text and "Mean over seeds" not in text
+    assert "superseded, not counted" in text and "a later run of the same cell counts" in text
+    assert "no place: 1 seed of" in text
     assert html.index("countdown/again/record.json") < html.index("countdown/grpo-s0/record.json")
 
 
@@ -223,8 +226,8 @@ def test_missing_counts(suite: Path, tmp_path: Path):
     (suite / "grpo-s0" / "eval" / "test" / "counts.jsonl").unlink()
     html, page = built(suite, tmp_path / "page.html")
     text = words(html)
-    assert "1. grpo" in text and "its counts cannot be used" in text
-    assert "Curve missing, for there are no counts that can be used: grpo seed 0." in text
+    assert "its counts cannot be used" in text and "No algorithm can be compared here yet" in text
+    assert "There is no curve where counts cannot be used: grpo seed 0." in text
     assert [str(broken) for broken in page.broken] == [
         "countdown/grpo-s0/record.json: counts of test: eval/test/counts.jsonl is missing."
     ]
@@ -236,7 +239,7 @@ def test_changed_counts(suite: Path, tmp_path: Path):
         file.write("\n")
     html, page = built(suite, tmp_path / "page.html")
     assert "its sha256 is" in page.broken[0].reason and "its sha256 is" in words(html)
-    assert "Curve missing" in words(html)
+    assert "There is no curve where counts cannot be used" in words(html)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -270,7 +273,7 @@ def test_broken_records_are_listed(suite: Path, tmp_path: Path):
     html, page = built([suite, empty], tmp_path / "page.html")
     assert page.n_records == 2 and len(page.broken) == 4
     text = words(html)
-    assert "4 files could not be used" in text and "countdown/half/record.json" in text and "1. grpo" in text
+    assert "4 files could not be used" in text and "countdown/half/record.json" in text and "grpo no place" in text
     assert "schema is 0, expected 1" in text and "not UTF-8" in text and "there is no record.json" in text
     assert str(tmp_path) not in html
 
@@ -343,7 +346,7 @@ def test_the_same_records_give_the_same_bytes(suite: Path, tmp_path: Path):
     shutil.copytree(suite, copy)
     assert build([copy / "grpo-s0", copy / "base"], tmp_path / "second.html").path.read_bytes() == first
     script = (
-        "import sys, benchmarks.statistics.gap as gap; from leaderboards.build import build; gap.CURVE_DRAWS = 100;"
+        "import sys, benchmarks.statistics.intervals as i; from leaderboards.build import build; i.JOINT_DRAWS = 500;"
         f"build({str(suite)!r}, {str(tmp_path / 'third.html')!r});"
         "print(*sorted({'torch', 'trl', 'transformers', 'algorithms'} & set(sys.modules)))"
     )
@@ -371,7 +374,7 @@ def test_no_reader_meets_half_a_page(suite: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_svg_and_png(tmp_path: Path):
-    line = plots.make_line("base", [BASE["test"]])
+    line = plots.make_lines([BASE["test"]], {})[0]
     assert list(line.ks) == [1, 2, 4, 8, 16]
     assert all(line.low <= line.mean) and all(line.mean <= line.high)
     figure = plots.curves([line], "a < b")

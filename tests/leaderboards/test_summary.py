@@ -7,24 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
 from benchmarks.errors import UsageError
 from benchmarks.records.schema import Record, read_record
-from benchmarks.statistics.gap import Crossing, KEquivalent
-from leaderboards import summary
+from benchmarks.statistics.crossing import Crossing, KEquivalent
+from leaderboards import summary, terminal
 from tests.leaderboards.factory import draw_counts, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBLEMS = 24
 BASE = {"test": draw_counts(0.15, PROBLEMS, 1, spread=4.0), "ood": draw_counts(0.1, PROBLEMS, 2, spread=4.0)}
 TRAINED = {"test": draw_counts(0.4, PROBLEMS, 3), "ood": draw_counts(0.2, PROBLEMS, 4)}
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.statistics.gap.DRAWS", 200)
 
 
 @pytest.fixture
@@ -52,14 +48,14 @@ def row(lines: list[str], name: str) -> str:
 @pytest.mark.parametrize("width", [80, 100])
 def test_one_cell(cells: list[Record], width: int):
     where = "runs/countdown/" + "long/" * 20 + "record.json"
-    lines = shown(summary.report(cells, {"record": where, "page": Path("runs/index.html")}), width)
+    lines = shown(terminal.report(cells, {"record": where, "page": Path("runs/index.html")}), width)
     gap = cells[1].gap["test"]
     assert lines[0].startswith("countdown: grpo-s0") and lines[1].split() == ["test", "ood"]
     assert row(lines, "base pass@1").split()[-2] == f"{100 * gap.base_pass_at_1:.1f}"
     assert row(lines, "trained pass@16").split()[-2] == f"{100 * gap.trained_pass_at_k:.1f}"
     interval = f"{100 * gap.gap:.1f} [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
     assert interval in row(lines, "sampling efficiency gap")
-    assert row(lines, "generated tokens, training").split()[-2:] == ["2.53", "M"]
+    assert row(lines, "training tokens").split()[-2:] == ["2.53", "M"]
     for name in (
         "trained pass@1",
         "base pass@16",
@@ -67,6 +63,11 @@ def test_one_cell(cells: list[Record], width: int):
         "change at 16",
         "crossing k",
         "k-equivalent",
+        "the base's own gap",
+        "share of it closed",
+        "headroom realised",
+        "newly solved / unsolved",
+        "Cover@0.5",
         "problems",
     ):
         assert row(lines, name)
@@ -75,34 +76,46 @@ def test_one_cell(cells: list[Record], width: int):
 
 
 def test_table_of_one_cell_needs_no_dataset(cells: list[Record]):
-    assert shown(summary.table(cells), 80)[0] == "countdown: grpo-s0"
+    assert shown(terminal.table(cells), 80)[0] == "countdown: grpo-s0"
     with pytest.raises(UsageError, match="one trained cell"):
-        summary.table(cells[:1])
+        terminal.table(cells[:1])
     with pytest.raises(UsageError, match="no record"):
-        summary.table([])
+        terminal.table([])
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_grid(cells: list[Record], tmp_path: Path, width: int):
-    better = {"test": draw_counts(0.8, PROBLEMS, 5), "ood": draw_counts(0.7, PROBLEMS, 6)}
-    for seed in (0, 1):
-        path = write_run(tmp_path, "reinforce_pp", better, BASE, seed=seed, variant="baseline")
+    better = [
+        {"test": draw_counts(rate, PROBLEMS, 5), "ood": draw_counts(rate, PROBLEMS, 6)} for rate in (0.7, 0.75, 0.8)
+    ]
+    for seed, counts in enumerate(better):
+        path = write_run(tmp_path, "reinforce_pp", counts, BASE, seed=seed, variant="baseline")
         cells.append(read_record(path))
-    lines = shown(summary.report(cells, {"records": tmp_path.name}), width)
-    names = [line.split()[0] for line in lines if line and not line.startswith(("─", "in %", "countdown:", "records"))]
-    one = ["cell", "base", "reinforce_pp-s0-baseline", "reinforce_pp-s1-baseline", "grpo-s0"]
-    assert names == [*one, *one]
-    assert "pass@16" in lines[1] and "gap [95 %]" in lines[1] and "crossing" in lines[1]
+    lines = shown(terminal.report(cells, {"records": tmp_path.name}), width)
+    found = row(lines, "reinforce_pp (baseline)").split()
+    gaps = [cell.gap["test"] for cell in cells[2:]]
+    assert found[2:6] == [
+        "3",
+        f"{100 * np.mean([gap.trained_pass_at_1 for gap in gaps]):.1f}",
+        f"{100 * np.mean([gap.trained_pass_at_k for gap in gaps]):.1f}",
+        f"{100 * np.mean([gap.gap for gap in gaps]):.1f}",
+    ]
+    assert found[6] == f"{100 * np.std([gap.gap for gap in gaps], ddof=1):.1f}"
+    assert row(lines, "grpo").split()[1] == "1" and row(lines, "grpo").split()[5] == "-"
+    names = [line.split()[0] for line in lines if line.startswith(("algorithm", "base", "reinforce_pp", "grpo"))]
+    assert names == ["algorithm", "base", "reinforce_pp", "grpo"] * 2
+    text = " ".join(" ".join(lines).split())
+    assert "Fewer than 3 seeds say too little for a place" in text
     assert lines[0] == "countdown: test" and "countdown: ood" in lines
 
 
 def test_grid_without_the_base_record(cells: list[Record]):
-    line = row(shown(summary.table(cells[1:], "test"), 80), "base")
-    assert line.split()[1] == summary.percent(cells[1].gap["test"].base_pass_at_1)
+    line = row(shown(terminal.table(cells[1:], "test"), 80), "base")
+    assert line.split()[2] == summary.percent(cells[1].gap["test"].base_pass_at_1)
 
 
 def test_a_base_alone(cells: list[Record]):
-    assert row(shown(summary.table(cells[:1], "ood"), 80), "base").split()[2] == summary.percent(
+    assert row(shown(terminal.table(cells[:1], "ood"), 80), "base").split()[3] == summary.percent(
         cells[0].evaluations["ood"].pass_at_k[16]
     )
 
@@ -120,18 +133,18 @@ def test_a_base_alone(cells: list[Record]):
 def test_mixing_is_refused(cells: list[Record], tmp_path: Path, options: dict, name: str):
     other = read_record(write_run(tmp_path, "rloo", TRAINED, BASE, **options))
     with pytest.raises(UsageError, match=f"differ in {name}\\."):
-        summary.table([*cells, other], "test")
+        terminal.table([*cells, other], "test")
 
 
 def test_a_base_of_another_model_is_refused(cells: list[Record], tmp_path: Path):
     other = read_record(write_run(tmp_path, "base", BASE, base_hash="cccccccccccccccc", folder="other"))
     with pytest.raises(UsageError, match="differ in base"):
-        summary.table([other, cells[1]], "test")
+        terminal.table([other, cells[1]], "test")
 
 
 def test_an_unknown_dataset(cells: list[Record]):
     with pytest.raises(UsageError, match="Did you mean 'test'"):
-        summary.table(cells, "tset")
+        terminal.table(cells, "tset")
 
 
 def test_invalid_comes_last(cells: list[Record], tmp_path: Path):
@@ -141,11 +154,9 @@ def test_invalid_comes_last(cells: list[Record], tmp_path: Path):
     data["evaluations"]["test"]["verdicts"] = verdicts | {"correct": verdicts["correct"] - 10, "error": 10}
     path.write_text(json.dumps(data))
     invalid = read_record(path)
-    lines = shown(summary.table([*cells, invalid], "test"), 80)
-    assert "invalid" in row(lines, "rloo-s0") and lines.index(row(lines, "rloo-s0")) > lines.index(
-        row(lines, "grpo-s0")
-    )
-    alone = shown(summary.table([invalid]), 80)
+    lines = shown(terminal.table([*cells, invalid], "test"), 80)
+    assert "invalid" in row(lines, "rloo-s0") and lines.index(row(lines, "rloo-s0")) > lines.index(row(lines, "grpo"))
+    alone = shown(terminal.table([invalid]), 80)
     assert "2.6 % of the verdicts" in " ".join(" ".join(alone).split())
 
 
@@ -154,10 +165,10 @@ def test_markup_in_a_name_is_text(tmp_path: Path):
     counts = {"[link=http://x]d": TRAINED["test"]}
     base = {"[link=http://x]d": BASE["test"]}
     record = read_record(write_run(tmp_path, name, counts, base, folder="x", suite=("[blink]s", "a" * 16)))
-    for table in (summary.table([record]), summary.table([record], "[link=http://x]d")):
+    for table in (terminal.table([record]), terminal.table([record], "[link=http://x]d")):
         text = "\n".join(shown(table, 100))
         assert name in text and "[link=http://x]d" in text and "[blink]s" in text
-    assert "[/nonsense]" in "\n".join(shown(summary.report([record], {"record": "[/nonsense]"}), 80))
+    assert "[/nonsense]" in "\n".join(shown(terminal.report([record], {"record": "[/nonsense]"}), 80))
 
 
 # ---------------------------------------------------------------------------------------------- text
@@ -187,8 +198,13 @@ def test_places():
     assert summary.crossing(place("none", leads="neither")) == "none to 256"
     assert summary.crossing(place("one", 6.13)) == "6.1"
     assert summary.crossing(place("several", 3.1, 17.0, 140.2)) == "3.1, 17, 140"
-    assert summary.crossing_in_short(place("several", 3.1, 17.0, 140.2)) == "3.1 (+2)"
-    assert summary.crossing_in_short(place("none")) == "none"
+    both = {"low": (5.0,), "high": (7.25,), "overtakes": ("base",)}
+    assert summary.crossing(Crossing(kind="one", k=(6.13,), k_max=256, leads_at_1="trained", **both)) == (
+        "base ahead from 6.1 [5, 7.2]"
+    )
+    spans = [(2.5, 4.0, "3.2 [2.5, 4]"), (0, 4.0, "3.2 [below 1, 4]"), (2.5, None, "3.2 [2.5, no bound]")]
+    for low, high, text in spans:
+        assert summary.k_equivalent(KEquivalent(kind="value", k=3.2, k_max=256, low=low, high=high)) == text
     for kind, k, text in (("value", 3.2, "3.2"), ("below_1", None, "< 1"), ("above_k_max", None, "> 256")):
         assert summary.k_equivalent(KEquivalent(kind=kind, k=k, k_max=256)) == text
 
@@ -203,14 +219,15 @@ def test_remarks(cells: list[Record]):
     gap = cells[1].gap["test"]
     assert summary.remarks(gap) == []
     errors = {"base_errors": 2, "trained_errors": 1, "gap_low": 0.1, "gap_high": 0.2}
-    odd = type(gap).model_validate(gap.to_json() | {"method": "percentile (BCa degenerate)", "errors": errors})
-    assert summary.remarks(odd) == [
-        "interval of the gap: percentile (BCa degenerate)",
-        "the verifier failed on 3 completions: the gap lies between 10.0 and 20.0",
-    ]
+    odd = type(gap).model_validate(gap.to_json() | {"errors": errors})
+    assert summary.remarks(odd) == ["the verifier failed on 3 completions: the gap lies between 10.0 and 20.0"]
+    one = type(gap).model_validate(gap.to_json() | {"n_problems": 1, "method": "whole range"})
+    assert summary.remarks(one) == ["interval of the gap: whole range"]
 
 
 def test_the_table_is_quick_to_import():
-    script = "import sys, leaderboards.summary; print(*sorted({'torch', 'trl', 'seaborn', 'scipy'} & set(sys.modules)))"
+    script = (
+        "import sys, leaderboards.terminal; print(*sorted({'torch', 'trl', 'seaborn', 'scipy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

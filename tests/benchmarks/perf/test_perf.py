@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.perf import designs, evaluation, sequential
+from benchmarks.perf import coverage, designs, evaluation, sequential
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
@@ -102,3 +102,9 @@ def test_wrong_names(module, tmp_path):
         module.main(["--dataset", "tset"])
     with pytest.raises(UsageError, match="expected 1 or more"):
         module.main(["--problems", "0"])
+
+
+def test_coverage(capsys):
+    coverage.main(["--tables", "2", "--problems", "30", "--seeds", "1", "3", "--seed-sd", "0.016"])
+    shown = capsys.readouterr().out
+    assert "trained: pass@1 40 %" in shown and len(re.findall(r"│ +30 │ +1\.6 │ +[13] │", shown)) == 2

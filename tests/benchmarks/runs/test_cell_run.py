@@ -21,7 +21,7 @@ from benchmarks.files import content_hash, file_sha256
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import read_record
 from benchmarks.runs.cell_run import CellRun
-from benchmarks.runs.cell_training import CellTraining, training_record
+from benchmarks.runs.cell_training import training_record
 from benchmarks.runs.run_folder import Place
 from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
@@ -121,9 +121,9 @@ def test_training_moved_the_weights(done):
 
 
 def test_a_training_process_reads_its_cell_from_the_folder(done):
-    found = CellTraining.of_folder(done.folder, Place())
-    assert (found.folder, found.suite.hash, found.algorithm) == (done.folder, done.suite.hash, "grpo")
-    assert found.train().policy == done.folder / "train" / "final"
+    found = CellRun.of_folder(done.folder, Place())
+    assert (found.folder, found.suite.hash, found.name) == (done.folder, done.suite.hash, done.name)
+    assert found.training.train().policy == done.folder / "train" / "final"
 
 
 def test_numbers_that_are_not_finite_do_not_cost_the_record(done):

@@ -20,7 +20,7 @@ from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.suites.schema import DesignSpec, parse, with_changes
 from benchmarks.tasks.countdown import SIZES
-from leaderboards.summary import report
+from leaderboards.terminal import report
 from tests.benchmarks.micro import MICRO, cell, data
 
 SOUND = {

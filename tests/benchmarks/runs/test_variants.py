@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.engines.identity import ModelRef
 from benchmarks.errors import UsageError
 from benchmarks.records.schema import BASE
 from benchmarks.runs.cell_run import CellRun
@@ -77,12 +78,21 @@ def test_cells_of_a_grid(tmp_path):
 def test_variants_of_the_training_share_a_base_and_others_do_not(tmp_path):
     place = Place(tmp_path)
     own, shared = Variant(SUITE, ("evaluation.k=4",)), Variant(SUITE, (RATES[0],))
-    assert CellRun(own.suite(), "grpo", 0, place, own).base.name == "base-k-4"
-    base = CellRun(shared.suite(), "grpo", 0, place, shared).base
+    assert CellRun(own.suite(), "grpo", 0, place, variant=own).base.name == "base-k-4"
+    base = CellRun(shared.suite(), "grpo", 0, place, variant=shared).base
     assert base.name == BASE and base.suite == SUITE
     cells = plan(SUITE, ["grpo"], ["0"], place, [("evaluation.k=4",), ("evaluation.k=2",)])
     assert [cell.name for cell in cells] == ["base-k-4", "base-k-2", "grpo-s0-k-4", "grpo-s0-k-2"]
     assert [cell.needs for cell in cells[2:]] == [("base-k-4",), ("base-k-2",)]
+
+
+def test_a_training_process_finds_the_folder_of_its_variant(tmp_path):
+    variant = Variant(SUITE, (RATES[0],))
+    run = CellRun(variant.suite(), "grpo", 0, Place(tmp_path), variant=variant)
+    run.claim(run.question(ModelRef("", None, "hash")))
+    found = CellRun.of_folder(run.folder, Place())
+    assert found.folder == run.folder == tmp_path / "micro" / "grpo-s0-learning_rate-1e-5"
+    assert found.training.folder == run.folder and found.suite.training.learning_rate == 1e-5
 
 
 def test_a_wrong_change_is_refused_before_anything_runs(tmp_path):

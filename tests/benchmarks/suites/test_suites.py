@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from benchmarks import tasks
 from benchmarks.errors import UsageError
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
@@ -136,6 +137,8 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 def changed(value: Any, path: tuple[str, ...]) -> Any:
     """The same with something else at the path; nothing is checked."""
     if not path:
+        if isinstance(value, str) and value in tasks.TASKS:
+            return "gsm8k"  # the hash covers the source of a task that is not built in, so there must be one
         return {"something": "else"} if isinstance(value, dict) else "something else"
     inner = dict(value) | {path[0]: changed(dict(value)[path[0]], path[1:])}
     return value.model_copy(update=inner) if isinstance(value, BaseModel) else inner
