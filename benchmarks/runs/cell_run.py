@@ -82,8 +82,12 @@ class CellRun:
 
     def _check_settings(self) -> None:
         """UsageError where the suite has settings for an algorithm that does not exist."""
-        known = {*algorithms.known(), self.algorithm, *(algorithms.find(other).name for other in self.beside)}
-        for name in self.suite.training.algorithms:
+        known = {*algorithms.ALGORITHMS, self.algorithm}
+        asked = [name for name in self.suite.training.algorithms if name not in known]
+        if not asked:
+            return  # looking up what installed packages offer takes milliseconds, and a grid has many cells
+        known |= {*algorithms.known(), *(algorithms.find(other).name for other in self.beside)}
+        for name in asked:
             if name not in known:
                 raise unknown("algorithm", name, known)
 
