@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.runs.lease import end_with_parent
+
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 CPUS, MEMORY_MB = 2, 3000
 
@@ -110,7 +112,9 @@ def _daemons(folder: Path, host: str) -> list[list[str]]:
 @contextlib.contextmanager
 def _daemon(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[None]:
     with (folder / f"{command[0]}.out").open("w") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=out, start_new_session=True, preexec_fn=end_with_parent
+        )
     try:
         yield
     finally:
