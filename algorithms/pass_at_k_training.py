@@ -39,14 +39,14 @@ class PassAtKTraining(Algorithm):
     paper: ClassVar[str] = "arXiv 2508.10751, analytic derivation"
 
     k: Annotated[int, Field(ge=1)] = 4
-    """The size of the sets; below the suite's `group_size`, since all of a group are a single set, without spread."""
+    """The size of the sets; at most the suite's `group_size`. With k equal to it there is one set, and no signal."""
 
     def check(self, settings: Settings) -> None:
-        """Raises UsageError where no group could have a signal."""
-        if self.k >= settings.group_size:
+        """Raises UsageError where a group is smaller than k."""
+        if self.k > settings.group_size:
             raise UsageError(
-                f"pass_at_k_training has k = {self.k}, but training.group_size is {settings.group_size}: "
-                f"no group would have a signal; expected a k of at most {settings.group_size - 1}."
+                f"pass_at_k_training has k = {self.k}, but training.group_size is {settings.group_size}; "
+                f"expected a k of at most {settings.group_size}."
             )
 
     def advantages(self, rollouts: Rollouts) -> Tensor:

@@ -95,12 +95,11 @@ def test_pass_at_k_training_uses_valid_rows_alone() -> None:
     check(pairs.advantages(rollouts(MIXED, 4, valid_B=[1, 0, 0, 0])), [0.0] * 4)
 
 
-def test_pass_at_k_training_needs_groups_of_more_than_k() -> None:
+def test_pass_at_k_training_needs_groups_of_k() -> None:
     settings = toy.make_settings()
-    for k in (8, 9):  # with k = 8 all of a group of 8 are one set, which has no spread
-        with pytest.raises(UsageError, match=rf"k = {k}, but training\.group_size is 8: .* expected a k of at most 7"):
-            algorithms.get("pass_at_k_training", k=k).check(settings)
-    algorithms.get("pass_at_k_training", k=7).check(settings)
+    with pytest.raises(UsageError, match=r"k = 9, but training\.group_size is 8; expected a k of at most 8"):
+        algorithms.get("pass_at_k_training", k=9).check(settings)
+    algorithms.get("pass_at_k_training", k=8).check(settings)
 
 
 @pytest.mark.parametrize("name", ["gspo", "cispo", "prorl"])
