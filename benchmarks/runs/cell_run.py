@@ -121,7 +121,7 @@ class CellRun:
         """
         base_model = identify(self.suite.base_path, self.suite.base_revision)
         question = self.question(base_model)
-        if (record := self.done(question)) is not None:
+        if (record := self.done(question)) is not None and self._is_where_it_was():
             return record
         if not (self.folder / SPEC).exists():
             self._check()
@@ -129,10 +129,10 @@ class CellRun:
         claim_home(self.place.home, self.table)
         with hold(self.folder, self._wait) as lease:
             remove_drafts(self.folder)
+            self.claim(question)
             if (record := self.done(question)) is not None:
                 return record
             with status.reporting(self.folder, self.place.progress):
-                self.claim(question)
                 record = self._make(base_model, content_hash(question))
                 refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
                 lease.check()
@@ -219,7 +219,7 @@ class CellRun:
         """Writes spec.json into a new folder. Raises Failure for a folder with another spec."""
         if (self.folder / SPEC).exists():
             refuse_another_spec(self.folder, question)
-            if read_found_at(self.folder) == self._found_at():
+            if self._is_where_it_was():
                 return
         write_spec(self.folder, question, self._found_at())
 
@@ -235,6 +235,10 @@ class CellRun:
     def source(self) -> dict[str, Any]:
         """Returns the hash of each file of an algorithm that is not built in: another text is another algorithm."""
         return {} if self.found is None or self.found.source is None else {"source": self.found.source.hashes}
+
+    def _is_where_it_was(self) -> bool:
+        """Whether the folder's spec says where that is found which is not built in. Files may have moved since."""
+        return (self.folder / SPEC).exists() and read_found_at(self.folder) == self._found_at()
 
     def _found_at(self) -> dict[str, Any]:
         """Returns where a training process finds what is not built in."""
