@@ -41,7 +41,7 @@ from algorithms.refill import PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
 from algorithms.schedule import BudgetSchedule, rate_factor
 from algorithms.settings import Settings
-from benchmarks.errors import Failure
+from benchmarks.errors import Diverged
 from benchmarks.files import write_json_atomic
 from benchmarks.seeds import derive
 
@@ -238,10 +238,10 @@ class RLVRTrainer(GRPOTrainer):
         )
 
     def _advantages(self, rollouts: Rollouts) -> Tensor:
-        """The algorithm's advantages of the whole batch. Raises Failure where one is not finite."""
+        """The algorithm's advantages of the whole batch. Raises Diverged where one is not finite."""
         advantages = self.algorithm.advantages(rollouts)
         if not torch.isfinite(advantages).all():
-            raise Failure(f"{self.algorithm.name} made advantages that are not finite at step {self.cost.steps}.")
+            raise Diverged(f"{self.algorithm.name} made advantages that are not finite at step {self.cost.steps}.")
         return advantages
 
     def _value_targets(self, algorithm: NeedsCritic, rollouts: Rollouts) -> Tensor:

@@ -137,6 +137,8 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     rows: dict[Key, list[CellRow]] = defaultdict(list)
     bases: dict[Key, list[CellRow]] = defaultdict(list)
     for entry in entries:
+        if entry.record.diverged and entry.record.training is not None:
+            broken.append(Broken(entry.where, f"it diverged: {entry.record.training.diverged_because or 'no reason'}"))
         for dataset, evaluation in entry.record.evaluations.items():
             row = _row(entry, dataset, evaluation, broken)
             (bases if row.status == "base" else rows)[summary.key(entry.record, dataset)].append(row)

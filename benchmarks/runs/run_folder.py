@@ -17,6 +17,8 @@ from benchmarks.progress import Progress
 from benchmarks.records.schema import Record, read_record
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
+POINTS = "points"
+"""Holds an evaluation for each training step that the suite names: points/step-150/eval/<dataset>."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Place:
     processes: int = 1
     """The number of training processes."""
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+    home: Path | None = None
+    """The folder of the suite's runs; null until it is settled (home.py)."""
 
 
 def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
