@@ -18,6 +18,8 @@ ENGINE ?= auto
 OUT ?= runs
 RUNS ?= $(OUT)
 LAUNCHER ?= local
+JOBS ?=
+RETRY ?=
 TESTS ?= tests
 TEST_JOBS ?= 2
 
@@ -34,7 +36,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid leaderboard test test-vllm lint format perf base-model clean
+.PHONY: help setup bench grid leaderboard test test-slurm test-faults test-vllm lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,9 +56,9 @@ bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo or A
 	@$(BIN)/rlvr-gap bench $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--seed,SEED) \
 		$(call option,--model,MODEL) $(call option,--engine,ENGINE) $(call option,--out,OUT)
 
-grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [LAUNCHER=local]
+grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [LAUNCHER=local] [JOBS=2] [RETRY=1]
 	@$(BIN)/rlvr-gap grid $(call option,--suite,SUITE) $(call option,--algos,ALGOS) $(call option,--seeds,SEEDS) \
-		$(call option,--launcher,LAUNCHER) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
+		$(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--retry,RETRY) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
 		$(call option,--out,OUT)
 
 leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]
@@ -64,7 +66,15 @@ leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=l
 
 test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(TESTS)
+		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -m 'not slurm and not faults' $(TESTS)
+
+test-slurm: $(VENV) ## grids on a SLURM of one node, started for the tests (as root; Debian: slurm-wlm, munge)
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false RLVR_GAP_TEST_SLURM=1 \
+		$(BIN)/python -m pytest -m slurm -o faulthandler_timeout=1800 tests/slurm
+
+test-faults: $(VENV) ## a hundred SIGKILLs over runners, cells and workers of small grids
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
+		$(BIN)/python -m pytest -m faults -o faulthandler_timeout=3600 tests/faults
 
 test-vllm: $(VLLM_VENV) ## run the tests that need vLLM, on a CPU, in .venv-vllm (made on first use) [VLLM_TESTS=tests/vllm]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false VLLM_CPU_KVCACHE_SPACE=1 \

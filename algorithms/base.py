@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from algorithms.settings import Settings
+from benchmarks.errors import UsageError
 
 WHITEN_EPSILON = 1e-8
+NO_BOUND = 1e9
+"""The clip range that TRL is told where there is none: it wants a number."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,16 @@ class Rollouts:
         """Mean reward of each group's valid rows, (P, 1); 0 where there is none."""
         return self.rewards_PG.sum(1, keepdim=True) / self.valid_PG.sum(1, keepdim=True).clamp(min=1)
 
+    def deviations_PG(self) -> Tensor:
+        """Each valid row's reward minus its group's mean, and exactly 0 where all valid rows of a group are equal.
+
+        A mean of equal numbers can miss them by a rounding error, which a division by a small number would blow up.
+        """
+        highest_P1 = self.rewards_PG.masked_fill(~self.valid_PG, -torch.inf).amax(1, keepdim=True)
+        lowest_P1 = self.rewards_PG.masked_fill(~self.valid_PG, torch.inf).amin(1, keepdim=True)
+        differs_PG = self.valid_PG & (highest_P1 > lowest_P1)
+        return torch.where(differs_PG, self.rewards_PG - self.group_mean_P1(), 0.0)
+
     def per_row(self, advantages_PG: Tensor) -> Tensor:
         """(P, G) -> (B,), zero where the row is not valid."""
         return torch.where(self.valid_PG, advantages_PG, 0.0).flatten()
@@ -85,7 +98,7 @@ class Surrogate:
     """
 
     clip_range: float | None = 0.2
-    """None: the objective has no clip range."""
+    """None: the ratio is not clipped."""
     kl_coefficient: float = 0.0
     loss: str = "token_mean"
     """`token_mean`: every token of the batch has the same weight; `sequence_mean`: every completion has; `constant`:
@@ -98,12 +111,19 @@ class Surrogate:
     """`sequence`: w is the geometric mean of the completion's token ratios. `none`: w is 1, so that the gradient is
     that of the log-likelihood, weighted by the advantage."""
     weight_cap: float | None = None
-    """Instead of clipping: w is capped at this value and detached, and multiplies the log-probability's gradient."""
+    """Instead of clipping: w is capped at this value and detached, and multiplies the log-probability's gradient. TRL
+    has this with the mean over tokens alone."""
 
     def trl_config(self) -> dict[str, Any]:
-        """Every field of GRPOConfig that defines the objective: TRL's own defaults are never relied on."""
-        low = 0.2 if self.clip_range is None else self.clip_range  # TRL wants a number even where nothing reads it
-        high = low if self.clip_range_high is None else self.clip_range_high
+        """Every field of GRPOConfig that defines the objective: TRL's own defaults are never relied on.
+
+        Raises UsageError for a cap on weights under another loss than `token_mean`.
+        """
+        if self.weight_cap is not None and self.loss != "token_mean":
+            raise UsageError(f"weight_cap needs the loss token_mean, but the loss is {self.loss}: pin it too.")
+        nothing_to_clip = self.weight_cap is not None or self.ratio == "none"
+        low = NO_BOUND if self.clip_range is None or nothing_to_clip else self.clip_range
+        high = low if self.clip_range_high is None or nothing_to_clip else self.clip_range_high
         return {
             "loss_type": "cispo" if self.weight_cap is not None else _LOSS_TYPES[self.loss],
             "epsilon": low,

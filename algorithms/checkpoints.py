@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ from transformers import AutoConfig
 
 from algorithms.cost import Cost
 from benchmarks.errors import Failure
+from benchmarks.files import write_json_atomic
 
 STATE_FILE = "rlvr_state.json"
 """Written last into a checkpoint: a checkpoint is whole if and only if it has one."""
+CHECKSUMS_FILE = "checksums.json"
+log = logging.getLogger(__name__)
 _NOT_THE_ARCHITECTURE = (
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "pad_token_id", "architectures",
 )  # fmt: skip
-_NOT_THE_POLICY = (STATE_FILE, "trainer_state.json", "README.md")
+_NOT_THE_POLICY = (STATE_FILE, CHECKSUMS_FILE, "trainer_state.json", "README.md")
 
 
 def update_of(checkpoint: Path) -> int:
@@ -30,6 +35,48 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint; half-written ones (no state file) are not seen."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{STATE_FILE}")]
     return max(whole, key=update_of, default=None)
+
+
+def write_checksums(checkpoint: Path) -> None:
+    """Writes what is needed to tell later whether a file of the whole checkpoint was damaged."""
+    write_json_atomic(checkpoint / CHECKSUMS_FILE, _checksums(checkpoint))
+
+
+def is_damaged(checkpoint: Path) -> bool:
+    """Whether a file of the whole checkpoint lacks or differs from what was written; without checksums: not known."""
+    try:
+        expected = json.loads((checkpoint / CHECKSUMS_FILE).read_text())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return bool(expected != _checksums(checkpoint))
+
+
+def set_damaged_aside(folder: Path) -> None:
+    """Renames damaged checkpoints, newest first, up to the first that is in order: training goes on from that one.
+
+    Only one process may call it. Nothing is deleted.
+    """
+    while (newest := last_checkpoint(folder)) is not None and is_damaged(newest):
+        number = sum(1 for _ in folder.glob(f"damaged-*-{newest.name}"))
+        aside = folder / f"damaged-{number}-{newest.name}"
+        newest.rename(aside)
+        log.warning("%s is damaged; it is now %s, and training goes on from the one before", newest, aside.name)
+
+
+def _checksums(checkpoint: Path) -> dict[str, int]:
+    """CRC-32 of each file under the checkpoint: fast, and made to find damage of this kind."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != CHECKSUMS_FILE)
+    return {path.relative_to(checkpoint).as_posix(): _crc32(path) for path in files if path.name[0] != "."}
+
+
+def _crc32(path: Path) -> int:
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(2**24):
+            value = zlib.crc32(block, value)
+    return value
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

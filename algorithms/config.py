@@ -121,12 +121,18 @@ def _check_pins(algorithm: Algorithm, settings: Settings) -> None:
 
 
 def _check_reference_reset(algorithm: Algorithm, settings: Settings) -> None:
-    """The reset copies weights one by one, which has only been shown for whole models on each process."""
+    """The reset copies weights one by one, each process its shards; both networks have to be sharded alike then."""
     if not algorithm.objective.kl_coefficient:
         raise UsageError(f"{algorithm.name} resets the reference of a KL term: its kl_coefficient must be above 0.")
-    for name in ("lora", "fsdp", "deepspeed"):
+    for name in ("lora", "deepspeed"):
         if getattr(settings, name) is not None:
             raise UsageError(f"{algorithm.name} resets its reference, which does not work with training.{name} yet.")
+    plain = {key.removeprefix("fsdp_"): value for key, value in (settings.fsdp or {}).items()}
+    if plain.get("reshard_after_forward", True) is False:
+        raise UsageError(
+            f"{algorithm.name} resets its reference, whose weights training.fsdp.reshard_after_forward: false would "
+            "leave whole after use; expected true."
+        )
 
 
 def check_machine(settings: Settings, processes: int) -> None:

@@ -9,17 +9,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.distributed.tensor import DTensor
 
 from algorithms.base import CriticSettings, masked_mean
 from algorithms.padding import has_rotary_positions, score_in_micro_batches
+from algorithms.sharded import gather_moments, gather_weights, hand_out_moments, hand_out_weights
 
 FOLDER = "critic"
 """In a checkpoint. A folder of its own: engines that load every safetensors file of a model must not meet these."""
@@ -156,42 +150,19 @@ class Critic:
         return float(norm)
 
     def save(self, folder: Path) -> None:
-        """Weights and moments as safetensors in `folder`/critic, by the main process; all must call it.
-
-        What is sharded is gathered in the main process's memory alone.
-        """
-        options = StateDictOptions(full_state_dict=torch.distributed.is_initialized(), cpu_offload=True)
-        weights: Any = get_model_state_dict(self.network, options=options)
-        moments: Any = {}
-        if self.raw_optimizer.state:  # torch would make an update of zeros to have a state
-            moments = get_optimizer_state_dict(self.network, self.raw_optimizer, options=options).get("state", {})
+        """Weights and moments as safetensors in `folder`/critic, by the main process; all must call it."""
+        weights, moments = gather_weights(self.network), gather_moments(self.network, self.raw_optimizer)
         if self.accelerator.is_main_process:
-            slots = {f"{name}.{slot}": tensor for name, own in moments.items() for slot, tensor in own.items()}
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / FOLDER / WEIGHTS)
-            save_file(slots, folder / FOLDER / OPTIMIZER)
+            save_file(weights, folder / FOLDER / WEIGHTS)
+            save_file(moments, folder / FOLDER / OPTIMIZER)
 
     def load(self, folder: Path) -> None:
         """What `save` wrote, read by the main process, which hands on to each process its own part."""
-        together = torch.distributed.is_initialized()
-        options = StateDictOptions(full_state_dict=together, broadcast_from_rank0=together)
         reads = self.accelerator.is_main_process
-        weights: dict[str, Any] = load_file(folder / FOLDER / WEIGHTS) if reads else {}
-        set_model_state_dict(self.network, weights, options=options)
+        hand_out_weights(self.network, load_file(folder / FOLDER / WEIGHTS) if reads else {})
         with safe_open(folder / FOLDER / OPTIMIZER, framework="pt") as slots:
             if not slots.keys():
                 return
-        state: dict[str, Any] = {}
-        if reads:
-            own = get_optimizer_state_dict(self.network, self.raw_optimizer)
-            state = {"state": _by_weight(load_file(folder / FOLDER / OPTIMIZER)), "param_groups": own["param_groups"]}
-        set_optimizer_state_dict(self.network, self.raw_optimizer, state, options=options)
-
-
-def _by_weight(slots: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """`model.norm.weight.exp_avg` -> model.norm.weight -> exp_avg."""
-    state: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in slots.items():
-        name, _, slot = key.rpartition(".")
-        state.setdefault(name, {})[slot] = tensor
-    return state
+        moments = load_file(folder / FOLDER / OPTIMIZER) if reads else {}
+        hand_out_moments(self.network, self.raw_optimizer, moments)

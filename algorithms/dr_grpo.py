@@ -33,4 +33,4 @@ class DrGRPO(Algorithm):
 
     def advantages(self, rollouts: Rollouts) -> Tensor:
         """(B,). The mean is that of the group's valid rows."""
-        return rollouts.per_row(rollouts.rewards_PG - rollouts.group_mean_P1())
+        return rollouts.per_row(rollouts.deviations_PG())

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -31,11 +30,7 @@ class GRPO(Algorithm):
 
     def advantages(self, rollouts: Rollouts) -> Tensor:
         """(B,). Unbiased standard deviation (ddof 1) over the group's valid rows; fewer than two: 0."""
-        centred_PG = torch.where(rollouts.valid_PG, rollouts.rewards_PG - rollouts.group_mean_P1(), 0.0)
+        deviations_PG = rollouts.deviations_PG()
         count_P1 = rollouts.valid_PG.sum(1, keepdim=True)
-        std_P1 = (centred_PG.square().sum(1, keepdim=True) / (count_P1 - 1).clamp(min=1)).sqrt()
-        # A mean of equal numbers can miss them by a rounding error, which a division by 1e-6 would blow up.
-        highest_P1 = rollouts.rewards_PG.masked_fill(~rollouts.valid_PG, -torch.inf).amax(1, keepdim=True)
-        lowest_P1 = rollouts.rewards_PG.masked_fill(~rollouts.valid_PG, torch.inf).amin(1, keepdim=True)
-        advantages_PG = torch.where(highest_P1 > lowest_P1, centred_PG / (std_P1 + self.std_epsilon), 0.0)
-        return rollouts.per_row(advantages_PG)
+        std_P1 = (deviations_PG.square().sum(1, keepdim=True) / (count_P1 - 1).clamp(min=1)).sqrt()
+        return rollouts.per_row(deviations_PG / (std_P1 + self.std_epsilon))

@@ -41,4 +41,4 @@ class LitePPO(Algorithm):
         count = valid_PG.sum()
         centred_PG = (rewards_PG - rewards_PG.sum() / count.clamp(min=1)) * valid_PG
         std = (centred_PG.square().sum() / (count - 1).clamp(min=1)).sqrt()
-        return rollouts.per_row((rewards_PG - rollouts.group_mean_P1()) / (std + self.std_epsilon))
+        return rollouts.per_row(rollouts.deviations_PG() / (std + self.std_epsilon))

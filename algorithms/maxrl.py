@@ -32,4 +32,4 @@ class MaxRL(Algorithm):
         """(B,). The mean is that of the group's valid rows."""
         mean_P1 = rollouts.group_mean_P1()
         # Without a correct completion the mean is 0, and 0 / 1 is the 0 that the definition asks for.
-        return rollouts.per_row((rollouts.rewards_PG - mean_P1) / torch.where(mean_P1 > 0, mean_P1, 1.0))
+        return rollouts.per_row(rollouts.deviations_PG() / torch.where(mean_P1 > 0, mean_P1, 1.0))

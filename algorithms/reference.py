@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from algorithms.sharded import gather_weights, hand_out_weights
+
 FOLDER, WEIGHTS = "reference", "model.safetensors"
 """In a checkpoint. A folder of its own: engines that load every safetensors file of a model must not meet this one."""
 
@@ -31,25 +33,29 @@ class MovingReference:
 
     @torch.no_grad()
     def reset(self, policy: nn.Module, optimizer: Any) -> None:
-        """Copies the policy's weights into the reference, and empties the optimiser's moments."""
+        """Copies the policy's weights into the reference, and sets the optimiser's moments and step counts to 0.
+
+        They are 0 before a first update too. They stay there: a sharded optimiser without any cannot be saved.
+        """
         for there, here in zip(self.network.parameters(), policy.parameters(), strict=True):
             there.copy_(here)
-        optimizer.state.clear()
+        for moments in optimizer.state.values():
+            for value in moments.values():
+                value.zero_()
         self.moved = True
 
-    def save(self, folder: Path) -> None:
-        """Writes the reference into a checkpoint, if it is no longer the base; for the main process alone."""
-        if self.moved:
+    def save(self, folder: Path, is_main_process: bool) -> None:
+        """Has the main process write the reference into a checkpoint, if it is no longer the base; all must call it."""
+        if not self.moved:
+            return
+        weights = gather_weights(self.network)
+        if is_main_process:
             (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.named_parameters()}
             save_file(weights, folder / FOLDER / WEIGHTS)
 
-    @torch.no_grad()
-    def load(self, folder: Path) -> None:
-        """Reads what `save` wrote. Nothing there: the reference is the base."""
-        if not (folder / FOLDER / WEIGHTS).exists():
-            return
-        weights = load_file(folder / FOLDER / WEIGHTS)
-        for name, weight in self.network.named_parameters():
-            weight.copy_(weights[name])
-        self.moved = True
+    def load(self, folder: Path, is_main_process: bool) -> None:
+        """Has the main process read what `save` wrote, and hand it on. Nothing there: the reference is the base."""
+        path = folder / FOLDER / WEIGHTS
+        if path.exists():
+            hand_out_weights(self.network, load_file(path) if is_main_process else {})
+            self.moved = True

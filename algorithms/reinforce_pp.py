@@ -44,5 +44,5 @@ class ReinforcePPBaseline(Algorithm):
 
     def advantages(self, rollouts: Rollouts) -> Tensor:
         """(B, T)."""
-        centred_B = rollouts.per_row(rollouts.rewards_PG - rollouts.group_mean_P1())
+        centred_B = rollouts.per_row(rollouts.deviations_PG())
         return whiten(centred_B[:, None].expand_as(rollouts.mask_BT), rollouts.valid_mask_BT)

@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig
 from trl.generation import vllm_generation
 
+from algorithms import pause
 from algorithms.base import Algorithm, NeedsCritic
 from algorithms.checkpoints import (
     check_architecture,
@@ -31,13 +32,14 @@ from algorithms.checkpoints import (
     read_history,
     read_state,
     update_of,
+    write_checksums,
 )
 from algorithms.config import check_machine, config_fields
 from algorithms.cost import Cost
 from algorithms.critic import make_critic
 from algorithms.settings import Settings
 from algorithms.trainer import RLVRTrainer, Verify
-from benchmarks.errors import Failure, UsageError
+from benchmarks.errors import Diverged, Failure, UsageError
 from benchmarks.files import write_json_atomic, write_text_atomic
 from benchmarks.seeds import derive
 
@@ -48,6 +50,8 @@ FINAL = "final"
 """The trained policy's folder: what `from_pretrained` loads, and nothing else."""
 RESULT_FILE = "result.json"
 """Written last: training is over if and only if it is there."""
+DIVERGED_FILE = "diverged.json"
+"""Written when a number is not finite: why, and what was spent until then."""
 _TIMES = ("step_time", "epoch")
 """Left out of the log: it is a function of the seed, wall clock is not."""
 
@@ -89,10 +93,13 @@ class TrainResult:
 def train(spec: TrainSpec) -> TrainResult:
     """Trains, or goes on training, in `spec.folder`; a finished training is read back.
 
-    A loss that is not finite: Failure that names the step. A model that cannot be loaded: UsageError.
+    A number that is not finite: Diverged, which names the step. A model that cannot be loaded: UsageError. A training
+    that is told to pause (`pause.py`): KeyboardInterrupt after a checkpoint.
     """
     if (spec.folder / RESULT_FILE).exists():
         return _read_result(spec)
+    if (spec.folder / DIVERGED_FILE).exists():
+        raise Diverged(json.loads((spec.folder / DIVERGED_FILE).read_text())["reason"])
     _check_world(spec.processes)
     check_machine(spec.settings, int(os.environ.get("LOCAL_WORLD_SIZE", spec.processes)))
     transformers_logging.disable_progress_bar()  # ours says more
@@ -104,6 +111,15 @@ def train(spec: TrainSpec) -> TrainResult:
         trainer = make_trainer(spec)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if trainer.callback.paused:
+                raise KeyboardInterrupt
+        except (Diverged, RuntimeError) as error:
+            diverged = error if isinstance(error, Diverged) else _as_diverged(error)
+            if trainer.accelerator.is_main_process:
+                write_json_atomic(
+                    spec.folder / DIVERGED_FILE, {"reason": str(diverged), "cost": trainer.cost.to_json()}
+                )
+            raise diverged from error
         except (OSError, SafetensorError) as error:
             raise Failure(f"cannot write the training in {spec.folder}: {_one_line(error)}.") from error
     processes = PartialState(cpu=not torch.cuda.is_available())  # the trainer's, where there was one
@@ -111,6 +127,13 @@ def train(spec: TrainSpec) -> TrainResult:
         _finish(spec)
     processes.wait_for_everyone()
     return _read_result(spec)
+
+
+def _as_diverged(error: RuntimeError) -> Diverged:
+    """What torch makes of a policy that gives probabilities which are no numbers. Any other error is raised again."""
+    if "probability tensor contains" not in str(error):
+        raise error
+    return Diverged(f"training diverged: the policy cannot be sampled from ({_one_line(error)}).")
 
 
 def _is_over(checkpoint: Path, settings: Settings) -> bool:
@@ -150,7 +173,8 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
             train_dataset=dataset, peft_config=_lora(spec.settings, spec.revision),
         )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(StepCallback(trainer, spec))
+    trainer.callback = StepCallback(trainer, spec)
+    trainer.add_callback(trainer.callback)
     return trainer
 
 
@@ -214,6 +238,8 @@ class StepCallback(TrainerCallback):
         self.trainer = trainer
         self.spec = spec
         self.updates = spec.settings.updates_per_step
+        self.paused = False
+        """Whether training was told to stop before its end."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The log is rewritten from the checkpoint: steps that were lost with a killed run leave no line."""
@@ -242,10 +268,13 @@ class StepCallback(TrainerCallback):
         if state.global_step % self.updates:
             return
         step = state.global_step // self.updates
+        if not _is_finite(self.trainer.model):
+            raise Diverged(f"training diverged: weights of the policy are not finite after step {step}.")
         stop = self.trainer.budget_share() >= 1 or state.global_step >= state.max_steps
         wanted = step % self.spec.settings.save_every_steps == 0 or step in self.spec.settings.keep_steps
-        control.should_save = wanted or stop
-        control.should_training_stop = stop
+        self.paused = not stop and pause.is_asked(self.spec.folder, self.trainer.accelerator)
+        control.should_save = wanted or stop or self.paused
+        control.should_training_stop = stop or self.paused
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """One line a step; a loss or gradient that is not finite ends the run."""
@@ -255,18 +284,26 @@ class StepCallback(TrainerCallback):
             file.write(_log_line(state.log_history[-1], self.updates))
         for name in ("loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):
-                raise Failure(f"training diverged: {name} is {logs[name]} at step {state.global_step // self.updates}.")
+                raise Diverged(
+                    f"training diverged: {name} is {logs[name]} at step {state.global_step // self.updates}."
+                )
         self.spec.progress(self.trainer.budget_share(), dict(logs))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Older checkpoints go once a newer one is whole, but for those that the suite keeps."""
+        """Older checkpoints go, but for the one before the newest (should that be damaged) and those that are kept."""
         if not state.is_world_process_zero:
             return
+        write_checksums(self.spec.folder / f"checkpoint-{state.global_step}")
         keep = {step * self.updates for step in self.spec.settings.keep_steps}
-        newest = last_checkpoint(self.spec.folder)
-        for path in self.spec.folder.glob("checkpoint-*"):
-            if path != newest and update_of(path) not in keep:
+        for path in sorted(self.spec.folder.glob("checkpoint-*"), key=update_of)[:-2]:
+            if update_of(path) not in keep:
                 shutil.rmtree(path)
+
+
+def _is_finite(model: torch.nn.Module) -> bool:
+    """Whether all weights are, of this process's share. Sampling from others would end in an error of its own."""
+    shares = (getattr(weight, "to_local", lambda weight=weight: weight)().detach() for weight in model.parameters())
+    return all(bool(torch.isfinite(share).all()) for share in shares)
 
 
 def _log_line(entry: dict[str, Any], updates_per_step: int) -> str:

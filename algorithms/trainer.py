@@ -43,7 +43,7 @@ from algorithms.refill import DynamicSampling, PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
 from algorithms.schedule import BudgetSchedule, rate_factor
 from algorithms.settings import Settings
-from benchmarks.errors import Failure
+from benchmarks.errors import Diverged
 from benchmarks.files import write_json_atomic
 
 log = logging.getLogger(__name__)
@@ -212,10 +212,10 @@ class RLVRTrainer(GRPOTrainer):
         )
 
     def _advantages(self, rollouts: Rollouts) -> Tensor:
-        """The algorithm's advantages of the whole batch. Raises Failure where one is not finite."""
+        """The algorithm's advantages of the whole batch. Raises Diverged where one is not finite."""
         advantages = self.algorithm.advantages(rollouts)
         if not torch.isfinite(advantages).all():
-            raise Failure(f"{self.algorithm.name} made advantages that are not finite at step {self.cost.steps}.")
+            raise Diverged(f"{self.algorithm.name} made advantages that are not finite at step {self.cost.steps}.")
         return advantages
 
     def _value_targets(self, algorithm: NeedsCritic, rollouts: Rollouts) -> Tensor:
@@ -338,8 +338,8 @@ class RLVRTrainer(GRPOTrainer):
             super()._save_checkpoint(model, trial)
             if self.critic is not None:
                 self.critic.save(folder)
-            if self.reference is not None and self.accelerator.is_main_process:
-                self.reference.save(folder)
+            if self.reference is not None:
+                self.reference.save(folder, self.accelerator.is_main_process)
         except RuntimeError as error:
             if not is_failed_write(error):
                 raise
@@ -363,7 +363,7 @@ class RLVRTrainer(GRPOTrainer):
         if self.critic is not None:
             self.critic.load(Path(checkpoint))
         if self.reference is not None:
-            self.reference.load(Path(checkpoint))
+            self.reference.load(Path(checkpoint), self.accelerator.is_main_process)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: a run's record says where its model comes from."""

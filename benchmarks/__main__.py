@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, names, own, publishing, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, training
 from benchmarks.errors import Failure, UsageError
 
 INTERRUPTED = 130
@@ -24,7 +24,8 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.command()(training.bench)
-app.command()(training.grid)
+app.command()(grid.grid)
+app.command()(grid.status)
 app.command("train-cell", hidden=True)(training.train_cell)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.gap)

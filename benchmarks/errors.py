@@ -18,6 +18,10 @@ class Failure(RuntimeError):
     """The work could not be done. What was written before is untouched."""
 
 
+class Diverged(Failure):
+    """A training that came to numbers that are not finite. It is a result, but none that could be scored."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Returns a `UsageError` for an unknown name, with the nearest known one and the list of all."""
     names = sorted(known)

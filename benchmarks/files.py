@@ -16,12 +16,12 @@ from typing import Any
 from benchmarks.errors import Failure
 
 
-def write_text_atomic(path: Path | str, text: str) -> None:
+def write_text_atomic(path: Path | str, text: str, durable: bool = True) -> None:
     """Writes `text` so that a reader sees either the old file or the new one. Raises `Failure` if it cannot.
 
     The text is written to a temporary file in the same folder and flushed to the disk, which then takes the name in one
     step. Missing folders are created. After a failure (disk full, no permission) the old file is as it was, and no
-    temporary file is left.
+    temporary file is left. Without `durable` a power cut may leave an empty file, but writing is quick.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -30,7 +30,8 @@ def write_text_atomic(path: Path | str, text: str) -> None:
         with open(temporary, "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror or error}.") from error
@@ -39,13 +40,19 @@ def write_text_atomic(path: Path | str, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def write_json_atomic(path: Path | str, obj: Any) -> None:
+def write_json_atomic(path: Path | str, obj: Any, durable: bool = True) -> None:
     """Writes `obj` as indented JSON with `write_text_atomic`. Raises `Failure` if `obj` is not finite JSON."""
     try:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise Failure(f"cannot write {path}: {error}.") from error
-    write_text_atomic(path, text)
+    write_text_atomic(path, text, durable)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what atomic writes left half-done in the folder when their process was killed. Nobody else may write."""
+    for draft in folder.glob(".*.tmp"):
+        draft.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path | str) -> str:

@@ -100,6 +100,8 @@ class Progress:
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
         self.stream = stream if stream is not None else sys.stderr
+        self.listener: Callable[[Stage], None] = lambda stage: None
+        """Told of every change, whatever is shown."""
         self._bars: Bars | None = None
         self._last_line = float("-inf")
         if not quiet and self.stream.isatty():
@@ -114,6 +116,13 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
 
+    def say(self, line: str) -> None:
+        """Shows a line, above the bars where there are bars."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            self._write(line)
+
     @contextlib.contextmanager
     def stage(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
         """Opens a stage. On a terminal its bar stays after the end; elsewhere its last line is always written."""
@@ -122,15 +131,18 @@ class Progress:
             stage = Stage(name, total, unit, lambda stage: self._show_bar(task, stage))
         else:
             stage = Stage(name, total, unit, self._show_line)
+        self.listener(stage)
         yield stage
         if self._bars is None and stage.done:
             self._write(f"{stage.line()}, done in {duration(time.monotonic() - stage.started)}")
 
     def _show_bar(self, task: TaskID, stage: Stage) -> None:
         assert self._bars is not None
+        self.listener(stage)
         self._bars.update(task, description=stage.name, total=stage.total, completed=stage.done, rate=stage.rate)
 
     def _show_line(self, stage: Stage) -> None:
+        self.listener(stage)
         now = time.monotonic()
         if now - max(self._last_line, stage.started) >= LINE_EVERY_S:
             self._last_line = now

@@ -49,7 +49,7 @@ class Page:
 
 
 @dataclass
-class Row:
+class CellRow:
     """One cell on one dataset."""
 
     entry: Entry
@@ -92,7 +92,7 @@ class Section:
 
     number: int
     key: Key
-    rows: list[Row]
+    rows: list[CellRow]
     """The base, then the runs that count, then those that do not."""
     apart: list[str]
     """Reasons why this section is kept apart from others."""
@@ -109,7 +109,7 @@ class Section:
         return self.key.k or max(self.rows[0].evaluation.pass_at_k)
 
     @property
-    def counting(self) -> list[Row]:
+    def counting(self) -> list[CellRow]:
         """The runs that count."""
         return [row for row in self.rows if row.status == "counts"]
 
@@ -134,9 +134,11 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
 
 def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Section]:
     """Makes one section per group of comparable rows, by suite and dataset, and adds unusable counts to `broken`."""
-    rows: dict[Key, list[Row]] = defaultdict(list)
-    bases: dict[Key, list[Row]] = defaultdict(list)
+    rows: dict[Key, list[CellRow]] = defaultdict(list)
+    bases: dict[Key, list[CellRow]] = defaultdict(list)
     for entry in entries:
+        if entry.record.diverged and entry.record.training is not None:
+            broken.append(Broken(entry.where, f"it diverged: {entry.record.training.diverged_because or 'no reason'}"))
         for dataset, evaluation in entry.record.evaluations.items():
             row = _row(entry, dataset, evaluation, broken)
             (bases if row.status == "base" else rows)[summary.key(entry.record, dataset)].append(row)
@@ -151,8 +153,8 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     ]
 
 
-def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[Broken]) -> Row:
-    row = Row(entry, evaluation, None, "counts")
+def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[Broken]) -> CellRow:
+    row = CellRow(entry, evaluation, None, "counts")
     try:
         row.counts = counts_of(entry, evaluation)
     except Failure as error:
@@ -167,7 +169,7 @@ def _row(entry: Entry, dataset: str, evaluation: EvaluationRecord, broken: list[
     return row
 
 
-def _drop(row: Row, why: str) -> None:
+def _drop(row: CellRow, why: str) -> None:
     """Takes the row out of the comparison, and says why. A base stays a base."""
     row.notes.append(why)
     row.status = "base" if row.status == "base" else "invalid"
@@ -183,14 +185,14 @@ def _apart(key: Key, before: Sequence[Key], suites: Mapping[str, str]) -> list[s
 
 
 def _section(
-    number: int, key: Key, trained: list[Row], bases: list[Row], apart: list[str], broken: list[Broken]
+    number: int, key: Key, trained: list[CellRow], bases: list[CellRow], apart: list[str], broken: list[Broken]
 ) -> Section:
     bases = sorted(bases, key=lambda row: (not row.evaluation.valid, row.counts is None, row.entry.sha256))
     base = _measure(key.dataset, trained, bases, broken)
     _judge(trained, base)
     trained = sorted(trained, key=lambda row: row.order)
     counting = [row for row in trained if row.status == "counts"]
-    groups: dict[str, list[Row]] = {label: [] for label in sorted(row.label for row in counting)}
+    groups: dict[str, list[CellRow]] = {label: [] for label in sorted(row.label for row in counting)}
     for row in counting:
         groups[row.label].append(row)
     sides = _known([*([base] if base else []), *counting])
@@ -206,7 +208,9 @@ def _section(
     )
 
 
-def _measure(dataset: str, trained: Sequence[Row], bases: Sequence[Row], broken: list[Broken]) -> Row | None:
+def _measure(
+    dataset: str, trained: Sequence[CellRow], bases: Sequence[CellRow], broken: list[Broken]
+) -> CellRow | None:
     """Computes the gaps of all runs, and returns the base that they are measured from.
 
     That is the first base whose counts give the gap that a record says, or else the first one with counts.
@@ -224,19 +228,19 @@ def _measure(dataset: str, trained: Sequence[Row], bases: Sequence[Row], broken:
     return base
 
 
-def _said(row: Row, dataset: str) -> dict[JudgedBy, Gap]:
+def _said(row: CellRow, dataset: str) -> dict[JudgedBy, Gap]:
     """What the record says of its gaps."""
     record = row.entry.record
     found: dict[JudgedBy, dict[str, Gap] | None] = {"answer": record.gap, "sound": record.sound_gap}
     return {verdict: gaps[dataset] for verdict, gaps in found.items() if gaps and dataset in gaps}
 
 
-def _is_measured_from(base: Row, row: Row, dataset: str) -> bool:
+def _is_measured_from(base: CellRow, row: CellRow, dataset: str) -> bool:
     said = _said(row, dataset).get("answer")
     return bool(base.counts and row.counts and said and not measure.disagreement(base.counts, row.counts, said))
 
 
-def _measure_row(row: Row, base: Counts, dataset: str, broken: list[Broken]) -> None:
+def _measure_row(row: CellRow, base: Counts, dataset: str, broken: list[Broken]) -> None:
     """Computes the row's gaps. A record that says something else is broken."""
     assert row.counts is not None, "the caller looked"
     for verdict, said in _said(row, dataset).items():
@@ -251,9 +255,9 @@ def _measure_row(row: Row, base: Counts, dataset: str, broken: list[Broken]) -> 
     row.notes += summary.remarks(row.gaps["answer"]) if "answer" in row.gaps else []
 
 
-def _judge(trained: Sequence[Row], base: Row | None) -> None:
+def _judge(trained: Sequence[CellRow], base: CellRow | None) -> None:
     """Decides which runs count. The base must be valid, and only the latest run of each cell counts."""
-    latest: dict[tuple[str, int | None], Row] = {}
+    latest: dict[tuple[str, int | None], CellRow] = {}
     for row in sorted(trained, key=_finished):
         cell = row.entry.record.cell
         if base and not base.evaluation.valid and row.status == "counts":
@@ -265,7 +269,7 @@ def _judge(trained: Sequence[Row], base: Row | None) -> None:
             latest[row.label, cell.seed] = row
 
 
-def _finished(row: Row) -> tuple[float, str]:
+def _finished(row: CellRow) -> tuple[float, str]:
     finished = row.entry.record.provenance.finished
     return (finished.timestamp() if finished else 0.0, row.entry.sha256)
 
@@ -273,11 +277,11 @@ def _finished(row: Row) -> tuple[float, str]:
 # ------------------------------------------------------------------------------------------------ statistics, pictures
 
 
-def _known(rows: Iterable[Row]) -> list[Counts]:
+def _known(rows: Iterable[CellRow]) -> list[Counts]:
     return [row.counts for row in rows if row.counts]
 
 
-def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> dict[JudgedBy, Comparison]:
+def _compare(key: Key, base: CellRow | None, groups: Mapping[str, Sequence[CellRow]]) -> dict[JudgedBy, Comparison]:
     """Compares the algorithms by every verdict that is known of all of them."""
     seeds = {label: _known(rows) for label, rows in groups.items()}
     found = {
@@ -287,7 +291,7 @@ def _compare(key: Key, base: Row | None, groups: Mapping[str, Sequence[Row]]) ->
     return {verdict: comparison for verdict, comparison in found.items() if comparison}
 
 
-def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:
+def _curves(name: str, base: CellRow | None, groups: Mapping[str, Sequence[CellRow]]) -> list[Plot]:
     """Plots pass@k of the base and of every algorithm with known counts."""
     base_counts = _known([base] if base else [])
     known = {label: _known(rows) for label, rows in groups.items()}
@@ -295,7 +299,7 @@ def _curves(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) ->
     return [_plot(figure, f"{name}-{i}", caption) for i, (figure, caption) in enumerate(figures)]
 
 
-def _costs(name: str, base: Row | None, groups: Mapping[str, Sequence[Row]]) -> list[Plot]:
+def _costs(name: str, base: CellRow | None, groups: Mapping[str, Sequence[CellRow]]) -> list[Plot]:
     """Plots pass@1 against everything that training generated, in completions and in tokens."""
     figures = []
     for i, unit in enumerate(("completions", "tokens")):
@@ -340,7 +344,7 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
     return template.render(title=title, sections=sections, broken=broken, n_records=n_records)
 
 
-def _phases(rows: Sequence[Row]) -> list[str]:
+def _phases(rows: Sequence[CellRow]) -> list[str]:
     """Returns all training phases that any of the rows has, in the order of the records."""
     trainings = [row.entry.record.training for row in rows]
     return list(dict.fromkeys(phase for training in trainings if training for phase in training.seconds))

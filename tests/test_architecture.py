@@ -60,12 +60,13 @@ ROOMS: dict[str, set[str]] = {
     # what trains, what samples, what reads
     "algorithms": {"errors", "files", "outside", "seeds", "settings"},
     "engines": {"errors", "files", "registry", "seeds", "settings", "tasks"},
-    "launchers": {"errors", "registry"},
+    "launchers": {"errors", "registry", "settings"},
     "importers": {"errors", "files", "registry", "statistics", "verifiers"},
     "base_models": {"seeds", "tasks"},
     # what puts them together
     "suites": {
         *("errors", "files", "outside", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines"),
+        "launchers",
     },
     "evaluation": {
         *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
@@ -77,7 +78,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "perf": {
         *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
-        *("engines", "base_models", "suites", "evaluation", "runs"),
+        *("engines", "base_models", "launchers", "suites", "evaluation", "runs"),
     },
     # the command line
     "cli": {

@@ -31,7 +31,7 @@ OF_ITSELF = _by_name(
 PINS = _by_name(objective.pins_what_exists)
 OF_THE_OBJECTIVE = _by_name(
     objective.states_the_objective_in_full, objective.leaves_the_rest_to_the_suite, objective.follows_the_suite,
-    objective.is_known_to_trl, objective.trains_at_common_settings,
+    objective.is_known_to_trl, objective.trains_at_common_settings, advantages.has_one_advantage_for_one_ratio,
 )  # fmt: skip
 SHAPE = _by_name(advantages.is_float_of_the_right_shape)
 OF_ADVANTAGES = _by_name(

@@ -99,6 +99,16 @@ def does_not_depend_on_padding(algorithm: Algorithm) -> Findings:
             yield "advantages depends on how far the batch is padded; use rollouts.mask_BT and not the width"
 
 
+def has_one_advantage_for_one_ratio(algorithm: Algorithm) -> Findings:
+    """Where all tokens of a completion share a ratio, they share an advantage; TRL would not say that they do not."""
+    if algorithm.objective.ratio != "sequence":
+        return
+    for rollouts in batches(algorithm):
+        advantages = algorithm.advantages(rollouts)
+        if advantages.ndim == 2 and not torch.equal(advantages, advantages[:, :1] * rollouts.mask_BT):
+            yield "advantages differs between the tokens of a completion, but pins has ratio = 'sequence'"
+
+
 def is_pure(algorithm: Algorithm) -> Findings:
     """Nothing that is passed in is changed, and the same batch gives the same advantages."""
     for rollouts in batches(algorithm):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.cli.options import OutOption
+from benchmarks.errors import UsageError
 
 
-def list_() -> None:
-    """List the algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats.
+def list_(out: OutOption = Path("runs")) -> None:
+    """List every name that an option accepts, and how many cells in OUT are in which state.
 
-    All of them are built in, except for those in lines of their own, which installed packages offer. An algorithm, task
-    or verifier of your own is named by its file (my_algorithm.py) or as package.module:Class; see docs/extend.md.
+    The names are algorithms, suites, tasks, verifiers, engines, prompt templates, launchers and import formats. All of
+    them are built in, except for those in lines of their own, which installed packages offer. An algorithm, task or
+    verifier of your own is named by its file (my_algorithm.py) or as package.module:Class; see docs/extend.md.
     """
     import algorithms
     from benchmarks import tasks, verifiers
@@ -31,3 +36,17 @@ def list_() -> None:
         for offer in offers(kinds[what]) if what in kinds else ():
             hidden = " (hidden by the built-in one)" if offer.name in table else ""
             print(f"    {offer.name} of {offer.package}: {offer.value}{hidden}")
+    _list_cells(out)
+
+
+def _list_cells(out: Path) -> None:
+    """A line for each suite in OUT that has runs: how many of its cells are in which state."""
+    from benchmarks.cli.cells import counts
+    from benchmarks.runs.overview import overview
+
+    try:
+        found = overview(out)
+    except UsageError:
+        return  # nothing has been run there yet
+    for suite in dict.fromkeys(state.suite for state in found):
+        print(f"runs of {suite}: {counts([state for state in found if state.suite == suite])}")

@@ -10,6 +10,7 @@ import typer
 from benchmarks.errors import unknown
 
 if TYPE_CHECKING:
+    from benchmarks.progress import Progress
     from benchmarks.statistics.designs import JudgedBy
     from benchmarks.suites.schema import Suite
 
@@ -23,6 +24,10 @@ WorkersOption = Annotated[
 ]
 ChangesOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting, such as training.learning_rate=1e-4; repeatable.")
+]
+VaryOption = Annotated[
+    list[str] | None,
+    typer.Option("--vary", help="Like --set, but the cell is a named variant beside the suite's other cells."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[
@@ -54,6 +59,12 @@ def read_verdict(name: str) -> JudgedBy:
         if known == name:
             return known
     raise unknown("verdict", name, VERDICTS)
+
+
+def say_home(home: Path, name: str, progress: Progress) -> None:
+    """Says so if the runs of the suite called `name` go to another folder than they usually would."""
+    if home.name != name:
+        progress.say(f"{home.with_name(name)} belongs to another suite of this name: this one's runs go to {home}.")
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:

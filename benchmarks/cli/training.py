@@ -1,9 +1,8 @@
-"""The commands that train: `bench` for one cell, `grid` for many, and the process that torchrun starts."""
+"""The commands that train: `bench` for one cell, and the process that torchrun starts."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +21,11 @@ from benchmarks.cli.options import (
     QuietOption,
     SeedOption,
     SuiteOption,
+    VaryOption,
     WorkersOption,
     load_suite,
+    say_home,
 )
-from benchmarks.errors import Failure
 
 
 def bench(
@@ -49,6 +49,8 @@ def bench(
         list[str] | None,
         typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
     ] = None,
+    vary: VaryOption = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
 ) -> None:
     """Train one algorithm, evaluate it and the base, and print the sampling efficiency gap.
@@ -56,68 +58,45 @@ def bench(
     An algorithm of your own is named by its file (my_algorithm.py, or my_algorithm.py:Class if it has several) or as
     package.module:Class; docs/extend.md shows how to write one.
 
-    You can interrupt it at any moment: finished parts are kept, and the same command continues. It writes
-    OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html. With --nodes, OUT must be on a disk that all
-    machines share; machine 0 evaluates.
+    You can interrupt it at any moment: finished parts are kept, and the same command continues. SIGTERM saves a
+    checkpoint first. It writes OUT/SUITE/ALGO-sSEED/record.json and a page, OUT/SUITE/index.html. With --nodes, OUT
+    must be on a disk that all machines share; machine 0 evaluates.
     """
+    from algorithms import pause
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.machines import Machines
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.variants import variant_of
 
-    with Progress(quiet) as progress:
+    with pause.on_sigterm(), Progress(quiet) as progress:
         machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
         place = Place(out, engine, workers, processes, progress, machines)
-        cell = CellRun(load_suite(suite, model, changes), algo, seed, place, tuple(beside or ()))
+        loaded = load_suite(suite, model, changes)
+        variant = variant_of(loaded, vary or [])
+        asked = variant.suite() if variant else loaded
+        cell = CellRun(asked, algo, seed, place, tuple(beside or ()), variant)
         if machines.index > 0:
             return cell.join()
+        say_home(cell.folder.parent, loaded.name, progress)
         record = cell.run()
-    show([record], out / cell.suite.name, cell.folder)
-
-
-def grid(
-    suite: SuiteOption = "countdown",
-    algos: Annotated[
-        str, typer.Option("--algos", help="Algorithms, separated by spaces; default: all built-in ones.")
-    ] = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by spaces.")] = "0",
-    launcher: Annotated[str, typer.Option("--launcher", help="local (a process per cell) or inprocess.")] = "local",
-    model: ModelOption = "",
-    engine: EngineOption = "auto",
-    out: OutOption = Path("runs"),
-    workers: WorkersOption = None,
-    changes: ChangesOption = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Run the base and every (algorithm, seed), one after another, and skip finished cells.
-
-    If a cell fails, it is listed, the others continue, and the exit code is 1.
-    """
-    from benchmarks.cli.results import show
-    from benchmarks.runs.grid import own, plan, run_grid
-
-    loaded = load_suite(suite, model, changes)
-    cells = plan(loaded, algos.split(), seeds.split())
-    options = ["--suite", suite, "--engine", engine, "--out", str(out), *(["--model", model] if model else [])]
-    options += [*(["--quiet"] if quiet else []), *(["--workers", str(workers)] if workers else [])]
-    options += [part for change in changes or [] for part in ("--set", change)]
-    options += [part for reference in own(cells) for part in ("--beside", reference)]
-    records, failed = run_grid(loaded, cells, launcher, out, options)
-    if records:
-        show(records, out / loaded.name, out / loaded.name)
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    if failed:
-        raise Failure(f"{len(failed)} of {len(cells)} cells failed.")
+    if page:
+        show([record], cell.folder.parent, cell.folder)
 
 
 def train_cell(folder: Path) -> None:
     """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
+    from benchmarks.runs.lease import end_with_parent
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.status import Reporter
 
-    with Progress(quiet=os.environ.get("RANK", "0") != "0") as progress:
+    end_with_parent()
+    first = os.environ.get("RANK", "0") == "0"
+    with Progress(quiet=not first) as progress:
+        if first:
+            progress.listener = Reporter.attach(folder).hear
         place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
         CellRun.of_folder(folder, place).training.train()

@@ -1,24 +1,24 @@
-"""Launchers run a command here, in its own process, or on a cluster. To add one, add a file and a line in the table.
+"""How commands run: here, in processes of their own, or on a cluster. Add one: a file here, and a line in the table.
 
-A launcher is called with the arguments of `rlvr-gap` and a log file. It returns None, or one line that says why the
-command failed. It knows nothing of what the command means.
+A launcher gets tasks, which are commands of `rlvr-gap` with what must come before them. It runs them, or submits them,
+and tells a watcher what happens. It knows nothing of what the commands mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
+from benchmarks.launchers.base import Launcher
 from benchmarks.registry import lookup
 
-Launch = Callable[[Sequence[str], Path], str | None]
+__all__ = ["LAUNCHERS", "Launcher", "get"]
 
 LAUNCHERS = {
-    "inprocess": "benchmarks.launchers.inprocess:launch",
-    "local": "benchmarks.launchers.local:launch",
+    "inprocess": "benchmarks.launchers.inprocess:InProcess",
+    "local": "benchmarks.launchers.local:Local",
+    "slurm": "benchmarks.launchers.slurm:Slurm",
 }
 
 
-def get(name: str) -> Launch:
-    """Returns the launcher `name`. Raises ValueError with all known names for an unknown one."""
-    return lookup(LAUNCHERS, name, "launcher")
+def get(name: str) -> Launcher:
+    """Returns the launcher called `name`. UsageError for an unknown name, which lists the known ones."""
+    launcher: Launcher = lookup(LAUNCHERS, name, "launcher")()
+    return launcher

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationErr
 from benchmarks.errors import Failure
 from benchmarks.files import loads_strict, read_text, write_json_atomic
 from benchmarks.records.evaluation import EvaluationRecord, Seconds
-from benchmarks.settings import Count, Strict, explain, require
+from benchmarks.settings import Count, K, Strict, explain, require
 from benchmarks.statistics.gap import Gap
 
 RECORD_SCHEMA = 1
@@ -106,11 +106,23 @@ class TrainingRecord(Strict):
     peak_memory_bytes: Count | None
     """Peak memory of the accelerator, or of the process without one, in the process that used most."""
     diverged: bool
-    """Whether the loss ended up not finite. Our own records never say so: such a run fails and leaves no record."""
+    """Whether a number was not finite, or the policy collapsed. Such a training is not evaluated."""
+    diverged_because: str | None = None
+    """What was seen, in one line."""
     stopped_by: str | None = None
     """What ended training: the name of the budget ("updates", "tokens") or "diverged"."""
     metrics: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Last value of each metric that the trainer logged, or null if it was not finite."""
+
+
+class Point(Strict):
+    """The policy after one of its training steps, evaluated like the one that training ended with."""
+
+    evaluations: Annotated[dict[str, EvaluationRecord], Field(min_length=1)]
+    """By dataset."""
+    gap: dict[str, Gap]
+    """By dataset."""
+    sound_gap: dict[str, Gap] = {}
 
 
 class Imported(Strict):
@@ -139,6 +151,8 @@ class Record(Strict):
     """By dataset; null for the base."""
     sound_gap: dict[str, Gap] | None = None
     """The same where only answers under a sound chain are correct: of the datasets on which both sides know it."""
+    points: dict[K, Point] = {}
+    """By training step: the checkpoints that the suite names."""
     spec_hash: str | None = None
     """`content_hash` of the cell's spec.json. A record with another hash answers another question."""
     imported: Imported | None = None
@@ -149,6 +163,9 @@ class Record(Strict):
         require(not (is_base and self.training), "the base has no training: expected null")
         require((self.gap is None) == is_base, "gap is null for the base and an object for every other cell")
         require(not (is_base and self.sound_gap), "sound_gap is null for the base")
+        require(not (is_base and self.points), "the base has no points")
+        scored = bool(self.evaluations or self.gap or self.points)
+        require(not (self.diverged and scored), "a training that diverged is not scored: expected no evaluations")
         self._check_gaps("gap", self.gap or {})
         self._check_gaps("sound_gap", self.sound_gap or {})
         for dataset in self.sound_gap or {}:
@@ -161,9 +178,15 @@ class Record(Strict):
             require(gap.n_problems == self.evaluations[dataset].n_problems, f"n_problems of {key} '{dataset}' differs")
 
     @property
+    def diverged(self) -> bool:
+        """Whether the training came to nothing that could be evaluated."""
+        return self.training is not None and self.training.diverged
+
+    @property
     def valid(self) -> bool:
-        """False if any evaluation is invalid."""
-        return all(evaluation.valid for evaluation in self.evaluations.values())
+        """False if any evaluation is invalid, or if there is none because the training diverged."""
+        points = [one for point in self.points.values() for one in point.evaluations.values()]
+        return not self.diverged and all(one.valid for one in [*self.evaluations.values(), *points])
 
     def to_json(self) -> dict[str, Any]:
         """Returns the object that record.json holds."""

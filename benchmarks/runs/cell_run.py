@@ -15,15 +15,19 @@ from typing import Any
 import algorithms
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.engines.pool import EngineSpec
-from benchmarks.errors import UsageError, unknown
+from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
-from benchmarks.files import content_hash
+from benchmarks.files import content_hash, remove_drafts
 from benchmarks.outside import Found
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
-from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
-from benchmarks.runs.cell_training import CellTraining, training_record
+from benchmarks.records.schema import BASE, Cell, Point, Record, SuiteRef, write_record
+from benchmarks.runs import divergence, status
+from benchmarks.runs.cell_training import CellTraining, diverged_record, training_record
+from benchmarks.runs.home import claim_home, settle
+from benchmarks.runs.lease import Holder, hold
 from benchmarks.runs.run_folder import (
+    POINTS,
     RECORD,
     SPEC,
     Place,
@@ -34,6 +38,7 @@ from benchmarks.runs.run_folder import (
     write_spec,
 )
 from benchmarks.runs.suite_evaluation import check_versions, engine_of, evaluate_suite, gaps
+from benchmarks.runs.variants import Variant
 from benchmarks.seeds import derive
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap
@@ -52,6 +57,10 @@ class CellRun:
     place: Place
     beside: tuple[str, ...] = ()
     """References to other algorithms of one's own that the suite may have settings for."""
+    variant: Variant | None = None
+    """What was changed to make this `suite` of the one that the folder is named after."""
+    at: Path | None = None
+    """The cell's folder, where it is known; else it follows from the names."""
     found: Found | None = field(default=None, init=False, repr=False)
     """The algorithm's class. The base has none."""
 
@@ -67,62 +76,131 @@ class CellRun:
             raise UsageError(f"seed is {self.seed}; expected 0 or more.")
         if self.algorithm == BASE:  # one base for all cells of a suite: its samples have a seed of their own
             object.__setattr__(self, "seed", 0)
+            if self.variant is not None and self.variant.shares_base:
+                object.__setattr__(self, "suite", self.variant.of)
+                object.__setattr__(self, "variant", None)
+        object.__setattr__(self, "place", settle(self.place, self.table))
 
     def _check_settings(self) -> None:
         """UsageError where the suite has settings for an algorithm that does not exist."""
-        known = {*algorithms.known(), self.algorithm, *(algorithms.find(other).name for other in self.beside)}
-        for name in self.suite.training.algorithms:
+        known = {*algorithms.ALGORITHMS, self.algorithm}
+        asked = [name for name in self.suite.training.algorithms if name not in known]
+        if not asked:
+            return  # looking up what installed packages offer takes milliseconds, and a grid has many cells
+        known |= {*algorithms.known(), *(algorithms.find(other).name for other in self.beside)}
+        for name in asked:
             if name not in known:
                 raise unknown("algorithm", name, known)
 
     @property
     def name(self) -> str:
-        """The name of the cell's folder: `base`, or `<algorithm>-s<seed>`."""
-        return BASE if self.algorithm == BASE else f"{self.algorithm}-s{self.seed}"
+        """The name of the cell's folder: `base` or `<algorithm>-s<seed>`, and `-<variant>` for a variant."""
+        return cell_name(self.algorithm, self.seed, self.variant)
 
     @property
     def folder(self) -> Path:
         """The folder runs/<suite>/<cell>."""
-        return self.place.out / self.suite.name / self.name
+        assert self.place.home is not None
+        return self.at or self.place.home / self.name
+
+    @property
+    def table(self) -> Suite:
+        """The suite whose records this cell's is compared with: a variant that shares its base stands beside it."""
+        return self.suite if self.variant is None else self.variant.of
 
     @property
     def base(self) -> CellRun:
         """The base cell that this one is measured from."""
         others = self.beside if self.found is None else (*self.beside, self.found.reference)
-        return CellRun(self.suite, BASE, 0, self.place, others)
+        return CellRun(self.suite, BASE, 0, self.place, others, self.variant)
 
     def run(self) -> Record:
         """Returns the cell's record. Finished parts are read back, and an interrupted cell continues.
 
-        The base runs first if necessary. Raises Failure for a folder that holds another question or cannot be read.
+        The base runs first if necessary. If another process runs the cell, this one waits for it and reads what it
+        wrote. Raises Failure for a folder that holds another question or cannot be read.
         """
-        started = now()
         base_model = identify(self.suite.base_path, self.suite.base_revision)
-        spec_hash = self.claim(base_model)
-        if (record := read_done(self.folder, spec_hash)) is not None:
+        question = self.question(base_model)
+        if (record := self.done(question)) is not None and self._is_where_it_was():
             return record
+        if not (self.folder / SPEC).exists():
+            self._check()
+        assert self.place.home is not None
+        claim_home(self.place.home, self.table)
+        with hold(self.folder, self._wait) as lease:
+            remove_drafts(self.folder)
+            self.claim(question)
+            if (record := self.done(question)) is not None:
+                return record
+            with status.reporting(self.folder, self.place.progress):
+                record = self._make(base_model, content_hash(question))
+                refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
+                lease.check()
+                write_record(self.folder / RECORD, record)
+        return record
+
+    def done(self, question: dict[str, Any]) -> Record | None:
+        """The record if there is one. Raises Failure if the folder is of another question."""
+        if (self.folder / SPEC).exists():
+            refuse_another_spec(self.folder, question)
+        return read_done(self.folder, content_hash(question))
+
+    def _wait(self, holder: Holder) -> None:
+        self.place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+
+    def _make(self, base_model: ModelRef, spec_hash: str) -> Record:
+        """Trains and evaluates whatever is not there yet. A training that diverged is recorded and not evaluated."""
+        started = now()
         base = None if self.algorithm == BASE else self._base_record()
-        trained = None if base is None else self.training.run()
-        model = base_model if trained is None else identify(str(trained.policy))
-        seed = derive("evaluate", self.algorithm, self.seed)
-        results = evaluate_suite(self.suite, model, self.place, self.folder, seed, base=base is None)
-        record = Record(
-            suite=SuiteRef(name=self.suite.name, hash=self.suite.hash),
+        trained, diverged = (None, None) if base is None else self._trained()
+        results: dict[str, DatasetResult] = {}
+        if diverged is None:
+            model = base_model if trained is None else identify(str(trained.policy))
+            seed = derive("evaluate", self.algorithm, self.seed)
+            results = evaluate_suite(self.suite, model, self.place, self.folder, seed, base=base is None)
+        training = diverged_record(diverged) if diverged else None if trained is None else training_record(trained)
+        apart = self.variant is not None and not self.variant.shares_base
+        return Record(
+            suite=SuiteRef(name=self.suite.name, hash=(self.suite if apart else self.table).hash),
             cell=Cell(
-                algorithm=self.algorithm, seed=None if base is None else self.seed, variant=None,
+                algorithm=self.algorithm, seed=None if base is None else self.seed,
+                variant=None if self.variant is None else self.variant.name,
                 base_model=self.suite.base_model, base_hash=base_model.hash or base_model.revision,
             ),
             settings=self._settings(),
             provenance=provenance(started, now()),
-            training=None if trained is None else training_record(trained),
+            training=training,
             evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
             gap=None if base is None else self._gaps(base, results, "answer"),
             sound_gap=None if base is None else self._gaps(base, results, "sound"),
+            points={} if base is None or diverged else self._points(base),
             spec_hash=spec_hash,
         )  # fmt: skip
-        refuse_another_spec(self.folder, self._question(base_model))  # a task may have been edited while this ran
-        write_record(self.folder / RECORD, record)
-        return record
+
+    def _trained(self) -> tuple[Any, divergence.Outcome | None]:
+        """The result of the training, and how it diverged if it did."""
+        trained = None
+        try:
+            trained = self.training.run()
+        except Failure:
+            if divergence.not_finite(self.training.train_folder) is None:
+                raise
+        return trained, divergence.find(self.training.train_folder, self.suite.training.rows_per_step)
+
+    def _points(self, base: Record) -> dict[int, Point]:
+        """The evaluations of the checkpoints that the suite names, by step."""
+        found = {}
+        for step in self.suite.evaluation.checkpoints:
+            model, folder = identify(str(self.training.checkpoint(step))), self.folder / POINTS / f"step-{step}"
+            seed = derive("evaluate", self.algorithm, self.seed, "step", step)
+            results = evaluate_suite(self.suite, model, self.place, folder, seed)
+            found[step] = Point(
+                evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
+                gap=self._gaps(base, results, "answer"),
+                sound_gap=self._gaps(base, results, "sound"),
+            )
+        return found
 
     def _gaps(self, base: Record, results: Mapping[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
         return gaps(base, self.base.folder, results, self.suite.evaluation.k, verdict)
@@ -139,8 +217,8 @@ class CellRun:
                 time.sleep(1)
                 stage.advance(1)
         if not (self.folder / RECORD).exists():
-            self.claim(identify(self.suite.base_path, self.suite.base_revision))
-            self.training.start()
+            refuse_another_spec(self.folder, self.question(identify(self.suite.base_path, self.suite.base_revision)))
+            self.training.join()
 
     def _is_ready(self) -> bool:
         base_is_done = (self.folder / SPEC).exists() and (self.base.folder / RECORD).exists()
@@ -157,33 +235,30 @@ class CellRun:
 
     # -------------------------------------------------------------------------------- the spec
 
-    def claim(self, base_model: ModelRef) -> str:
-        """Writes spec.json into a new folder and returns its hash. Raises Failure for a folder with another spec.
-
-        What must fail is refused before, because a folder with a wrong spec would stand in the way of the right one.
-        """
-        question = self._question(base_model)
+    def claim(self, question: dict[str, Any]) -> None:
+        """Writes spec.json into a new folder. Raises Failure for a folder with another spec."""
         if (self.folder / SPEC).exists():
             refuse_another_spec(self.folder, question)
-            if read_found_at(self.folder) == self._found_at():
-                return content_hash(question)
-        else:
-            self._check()
+            if self._is_where_it_was():
+                return
         write_spec(self.folder, question, self._found_at())
-        return content_hash(question)
 
-    def _question(self, base_model: ModelRef) -> dict[str, Any]:
-        """Returns what the folder is claimed for."""
+    def question(self, base_model: ModelRef) -> dict[str, Any]:
+        """Everything that the record depends on: what spec.json holds, and the cell is known by the hash of."""
         engine = engine_of(self.suite, self.place)
         return {
             "suite": self.suite.asked,
             "base": base_model.identity, "algorithm": self.algorithm, "seed": self.seed,
-            "engine": " ".join(filter(None, [engine.name, engine.dtype])), **self._source(),
+            "engine": " ".join(filter(None, [engine.name, engine.dtype])), **self.source(),
         }  # fmt: skip
 
-    def _source(self) -> dict[str, Any]:
+    def source(self) -> dict[str, Any]:
         """Returns the hash of each file of an algorithm that is not built in: another text is another algorithm."""
         return {} if self.found is None or self.found.source is None else {"source": self.found.source.hashes}
+
+    def _is_where_it_was(self) -> bool:
+        """Whether the folder's spec says where that is found which is not built in. Files may have moved since."""
+        return (self.folder / SPEC).exists() and read_found_at(self.folder) == self._found_at()
 
     def _found_at(self) -> dict[str, Any]:
         """Returns where a training process finds what is not built in."""
@@ -204,6 +279,7 @@ class CellRun:
             dataset.load()
         if self.algorithm != BASE:
             self.training.check()
+            self.training.check_points()
 
     @property
     def training(self) -> CellTraining:
@@ -217,9 +293,9 @@ class CellRun:
         asked, found_at = read_spec(folder), read_found_at(folder)
         data = {**found_at.get("suite", asked["suite"]), "name": folder.parent.name, "description": ""}
         algorithm, beside = found_at.get("algorithm", asked["algorithm"]), tuple(found_at.get("beside", ()))
-        place = replace(place, out=folder.parent.parent)
-        cell = cls(parse(data, str(folder / SPEC)), algorithm, asked["seed"], place, beside)
-        refuse_another_spec(folder, {**asked, "suite": cell.suite.asked, **cell._source()})
+        place = replace(place, home=folder.parent)
+        cell = cls(parse(data, str(folder / SPEC)), algorithm, asked["seed"], place, beside, at=folder)
+        refuse_another_spec(folder, {**asked, "suite": cell.suite.asked, **cell.source()})
         return cell
 
     def _settings(self) -> dict[str, Any]:
@@ -233,3 +309,9 @@ class CellRun:
             **({"sources": sources} if sources else {}),
             **({} if self.algorithm == BASE else self.training.settings()),
         }
+
+
+def cell_name(algorithm: str, seed: int, variant: Variant | None) -> str:
+    """The name of a cell's folder: `base`, `grpo-s0`, `grpo-s0-learning_rate-5e-5`, or `base-k-4`."""
+    parts = [algorithm] if algorithm == BASE else [algorithm, f"s{seed}"]
+    return "-".join([*parts, *([variant.name] if variant else [])])

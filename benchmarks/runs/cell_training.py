@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import Failure
+from algorithms import pause
+from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
 from benchmarks.outside import Found
 from benchmarks.progress import Stage
 from benchmarks.records.provenance import cores
 from benchmarks.records.schema import LoadRecord, SpentRecord, TrainingRecord
+from benchmarks.runs.divergence import Outcome
+from benchmarks.runs.lease import end_with_parent
 from benchmarks.runs.run_folder import TRAIN, Place
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import Suite
@@ -34,6 +37,11 @@ class CellTraining:
     """The cell's folder."""
     place: Place
 
+    @property
+    def train_folder(self) -> Path:
+        """Holds the training's log and checkpoints."""
+        return self.folder / TRAIN
+
     def check(self) -> None:
         """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
         from algorithms.config import check_machine, config_fields
@@ -43,23 +51,51 @@ class CellTraining:
         settings.dataset.load()
         config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=world, accelerator=False)
 
+    def check_points(self) -> None:
+        """Raises UsageError for a checkpoint to evaluate that the training never reaches."""
+        budget, steps = self.suite.training.budget, self.suite.evaluation.checkpoints
+        if steps and budget.unit == "steps" and steps[-1] > budget.amount:
+            raise UsageError(
+                f"evaluation.checkpoints has step {steps[-1]}, but training.budget ends after step {budget.amount}."
+            )
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after that step. Raises Failure if the training has not kept it."""
+        path = self.train_folder / f"checkpoint-{step * self.suite.training.updates_per_step}"
+        if not path.is_dir():
+            raise Failure(f"{path} is not there to be evaluated (evaluation.checkpoints has step {step}).")
+        return path
+
     def run(self) -> Any:
         """Trains in the requested number of processes and returns an algorithms.train.TrainResult."""
-        self.start()
-        return self.train()
+        from algorithms.checkpoints import set_damaged_aside
 
-    def start(self) -> None:
+        set_damaged_aside(self.train_folder)
+        with pause.training_in(self.train_folder):
+            self._start()
+            return self.train()
+
+    def join(self) -> None:
+        """Takes part as one of the machines that are not the first. It waits for this machine's processes."""
+        with pause.training_in(self.train_folder, first=False):
+            self._start()
+
+    def _start(self) -> None:
         """Trains in processes of their own if several, or a launcher, were asked for. It waits for this machine's.
 
-        On several machines it is called on each of them. A training that is over is not started again.
+        A training that is over is not started again.
         """
         machines, world = self.place.machines, self.place.world
-        if (world == 1 and not machines.launcher) or (self.folder / TRAIN / "result.json").exists():
+        if (world == 1 and not machines.launcher) or (self.train_folder / "result.json").exists():
             return
         command = machines.command(self.place.processes, ["train-cell", str(self.folder)])
-        done = subprocess.run(command, check=False)
+        done = subprocess.run(command, check=False, preexec_fn=end_with_parent)
+        if done.returncode and pause.was_asked(self.train_folder):
+            raise KeyboardInterrupt
         if done.returncode:
             raise Failure(f"training in {world} processes ended with exit code {done.returncode}.")
+
+        return self.train()
 
     def train(self) -> Any:
         """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
@@ -87,12 +123,14 @@ class CellTraining:
 
         return TrainSpec(
             algorithm=self.make_algorithm(),
-            settings=settings,
+            settings=settings.model_copy(
+                update={"keep_steps": (*settings.keep_steps, *self.suite.evaluation.checkpoints)}
+            ),
             model=self.suite.base_path,
             revision=self.suite.base_revision,
             prompts=[render(self.suite.prompt_template, problem.prompt) for problem in problems],
             verify=verify,
-            folder=self.folder / TRAIN,
+            folder=self.train_folder,
             seed=derive("train", self.seed) % 2**32,
             progress=progress,
             processes=self.place.world,
@@ -112,7 +150,7 @@ class CellTraining:
         from algorithms.config import describe, source_of
 
         described = {**describe(self.make_algorithm()), "source": source_of(self.algorithm)}
-        return {"algorithm": described, "trl": read_trl_settings(self.folder / TRAIN)}
+        return {"algorithm": described, "trl": read_trl_settings(self.train_folder)}
 
 
 def read_trl_settings(folder: Path) -> dict[str, Any]:
@@ -127,9 +165,24 @@ def _advance(stage: Stage, done: float) -> None:
 
 def training_record(result: Any) -> TrainingRecord:
     """Converts an algorithms.train.TrainResult for the record."""
-    cost = result.cost
+    metrics = {
+        name: float(value) if math.isfinite(value) else None
+        for name, value in result.metrics.items()
+        if isinstance(value, int | float)
+    }
+    return _record(result.cost, result.stopped_by, metrics=metrics)
+
+
+def diverged_record(outcome: Outcome) -> TrainingRecord:
+    """What a training that diverged had cost."""
+    from algorithms.cost import Cost
+
+    return _record(Cost.from_json(outcome.cost), "diverged", diverged=True, diverged_because=outcome.reason)
+
+
+def _record(cost: Any, stopped_by: str, **more: Any) -> TrainingRecord:
     inside = {phase: cost.seconds[phase] for phase in ("generate", "verify", "critic") if phase in cost.seconds}
-    rest = max(0.0, cost.seconds["total"] - sum(inside.values()))
+    rest = max(0.0, cost.seconds.get("total", 0.0) - sum(inside.values()))
     return TrainingRecord(
         steps=cost.steps,
         updates=cost.updates,
@@ -141,13 +194,8 @@ def training_record(result: Any) -> TrainingRecord:
         seconds={**inside, "train": rest, "optimizer": cost.seconds.get("optimizer", 0.0)},
         load=_load(cost.load),
         peak_memory_bytes=cost.peak_memory_bytes,
-        diverged=False,
-        stopped_by=result.stopped_by,
-        metrics={
-            name: float(value) if math.isfinite(value) else None
-            for name, value in result.metrics.items()
-            if isinstance(value, int | float)
-        },
+        stopped_by=stopped_by,
+        **{"diverged": False, **more},
     )
 
 

@@ -23,6 +23,7 @@ from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.provenance import command, now
 from benchmarks.records.schema import BASE, Cell, Imported, Provenance, Record, SuiteRef, read_record, write_record
+from benchmarks.runs.lease import hold
 from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.runs.run_folder import EVAL, RECORD
 from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
@@ -92,12 +93,19 @@ class Import:
         base = None if self.base is None else read_base(self.base, self.dataset)
         gaps = {} if base is None else {verdict: self._gap(base.counts, counts, verdict) for verdict in VERDICTS}
         cell = self._cell(base)
+        with hold(self.folder):
+            record = self._record(cell, counts, base is not None, gaps)
+            write_record(self.folder / RECORD, record)
+        return record
+
+    def _record(self, cell: Cell, counts: Counts, measured: bool, gaps: Mapping[JudgedBy, Gap | None]) -> Record:
+        """Writes the counts and makes the record, with what was imported before. `measured`: from a base."""
         before = self._before(cell, counts)
         path = self.folder / EVAL / self.dataset / COUNTS
         write_counts(path, counts)
-        record = Record(
+        return Record(
             suite=SuiteRef(name=self.suite, hash=content_hash({"imported": self.suite})),
-            cell=cell if before is None or base is not None else before.cell,
+            cell=cell if before is None or measured else before.cell,
             settings={"model": self.model, "imports": {**_imports(before), self.dataset: self._asked()}},
             provenance=Provenance(
                 commit=None, dirty=None, versions={}, command=command(), started=None, finished=None, machine={}
@@ -108,8 +116,6 @@ class Import:
             sound_gap=None if self.as_base else self._all_gaps(before.sound_gap if before else None, gaps.get("sound")),
             imported=Imported(source=self.source, format=self.format),
         )
-        write_record(self.folder / RECORD, record)
-        return record
 
     def _k(self, *sides: Counts) -> int:
         return self.k or min(DEFAULT_K, *(side.design.max_k for side in sides))

@@ -13,8 +13,11 @@ from pathlib import Path
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.stage import DatasetResult
+from benchmarks.files import remove_drafts
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
+from benchmarks.runs.home import settle
+from benchmarks.runs.lease import Holder, Lease, hold
 from benchmarks.runs.run_folder import RECORD, Place, read_done
 from benchmarks.runs.suite_evaluation import evaluate_suite, gaps
 from benchmarks.seeds import derive
@@ -44,15 +47,31 @@ class ModelRun:
     def folder(self) -> Path:
         """The folder runs/<suite>/model-<name>."""
         name = self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", self.model[-80:]).strip("-.")
-        return self.place.out / self.suite.name / f"model-{name}"
+        return self._home / f"model-{name}"
+
+    @property
+    def _home(self) -> Path:
+        """The folder of the suite's runs."""
+        home = settle(self.place, self.suite).home
+        assert home is not None
+        return home
 
     def run(self) -> Record:
         """Returns the record, with the gap to the base if OUT holds the base's record of the same suite."""
         for dataset in self.datasets:
             if dataset not in self.suite.evaluation.datasets:
                 raise unknown(f"dataset of suite '{self.suite.name}'", dataset, self.suite.evaluation.datasets)
-        started, model = now(), identify(self.model, self.revision)
-        before = self._before(model)
+        model = identify(self.model, self.revision)
+        with hold(self.folder, self._wait) as lease:
+            remove_drafts(self.folder)
+            return self._run(model, lease)
+
+    def _wait(self, holder: Holder) -> None:
+        self.place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+
+    def _run(self, model: ModelRef, lease: Lease) -> Record:
+        """The record is read under the lease: another process may just have added a dataset to it."""
+        started, before = now(), self._before(model)
         if before is not None and set(self.datasets or self.suite.evaluation.datasets) <= set(before.evaluations):
             return before
         results = evaluate_suite(
@@ -63,6 +82,7 @@ class ModelRun:
             names = ("evaluations", "gap", "sound_gap")
             merged = {name: {**(getattr(before, name) or {}), **(getattr(record, name) or {})} for name in names}
             record = record.model_copy(update=merged)
+        lease.check()
         write_record(self.folder / RECORD, record)
         return record
 
@@ -77,11 +97,11 @@ class ModelRun:
 
     def base(self) -> Record | None:
         """Returns the base's record to measure from, or None if this same suite has none."""
-        base = read_done(self.place.out / self.suite.name / BASE)
+        base = read_done(self._home / BASE)
         return base if base is not None and base.suite.hash == self.suite.hash else None
 
     def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
-        folder = self.place.out / self.suite.name / BASE
+        folder = self._home / BASE
         return {} if base is None else gaps(base, folder, results, self.suite.evaluation.k, verdict)
 
     def _record(self, model: ModelRef, results: dict[str, DatasetResult], started: object) -> Record:

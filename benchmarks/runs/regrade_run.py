@@ -21,9 +21,10 @@ from benchmarks.evaluation.regrade_dataset import Regrade, regrade
 from benchmarks.evaluation.stage import DatasetResult, read_result
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
-from benchmarks.records.schema import BASE, Record, read_record, write_record
+from benchmarks.records.schema import BASE, Point, Record, read_record, write_record
+from benchmarks.runs.lease import Holder, Lease, hold
 from benchmarks.runs.model_run import EXTERNAL
-from benchmarks.runs.run_folder import EVAL, RECORD, TRAIN, Place, read_done
+from benchmarks.runs.run_folder import EVAL, POINTS, RECORD, TRAIN, Place, read_done
 from benchmarks.runs.suite_evaluation import check_versions, gaps
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap
@@ -62,8 +63,9 @@ class RunFolder:
 
     @property
     def base_folder(self) -> Path:
-        """Where the base of its suite is."""
-        return self.folder.parent / BASE
+        """A variant that does not only train in another way has a base of its own."""
+        own = self.folder.parent / f"{BASE}-{self.record.cell.variant}"
+        return own if own.is_dir() else self.folder.parent / BASE
 
     def base(self) -> Record | None:
         """The record that the gaps are measured from. None for the base itself and for a run without gaps."""
@@ -79,8 +81,17 @@ class RunFolder:
     def regrade(self, place: Place, datasets: Sequence[str] = (), model: str | None = None) -> RunRegrade:
         """Grades the datasets (by default all of them) and makes the record again.
 
-        If the new verdicts need more samples, they are drawn from `model`, by default the run's own.
+        If the new verdicts need more samples, they are drawn from `model`, by default the run's own. The record is read
+        again under the folder's lease, because another process may have changed it since.
         """
+
+        def wait(holder: Holder) -> None:
+            place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+
+        with hold(self.folder, wait) as lease:
+            return RunFolder.read(self.folder)._regrade(place, datasets, model, lease)
+
+    def _regrade(self, place: Place, datasets: Sequence[str], model: str | None, lease: Lease) -> RunRegrade:
         names = list(datasets) or list(self.record.evaluations)
         for name in names:
             if name not in self.record.evaluations:
@@ -91,7 +102,9 @@ class RunFolder:
             self._check_base(base, names)
         graded = {name: self._grade(name, place, model) for name in names}
         results = {name: done.result for name, done in graded.items() if done.result is not None}
-        record = self._record(results, base)
+        points = {step: self._regrade_point(step, names, place, base) for step in self.record.points}
+        record = self._record(results, base).model_copy(update={"points": points})
+        lease.check()
         write_record(self.folder / RECORD, record)
         return RunRegrade(record, graded, self._stale(record))
 
@@ -105,9 +118,22 @@ class RunFolder:
             check_versions(base, folder, name, found.versions.task, self._verifier(name).version)
             read_evaluated(found, folder)
 
-    def _grade(self, name: str, place: Place, model: str | None) -> Regrade:
+    def _regrade_point(self, step: int, names: Sequence[str], place: Place, base: Record | None) -> Point:
+        """The same for the policy after one of its training steps."""
+        old, checkpoint = self.record.points[step], step * self.suite.training.updates_per_step
+        folder, model = self.folder / POINTS / f"step-{step}", self.folder / TRAIN / f"checkpoint-{checkpoint}"
+        graded = {name: self._grade(name, place, str(model), folder).result for name in names}
+        results = {name: result for name, result in graded.items() if result is not None}
+        found, sound = (self._gaps(base, results, verdict) for verdict in VERDICTS)
+        return Point(
+            evaluations={**old.evaluations, **{n: r.evaluation(self.folder) for n, r in results.items()}},
+            gap={**old.gap, **found},
+            sound_gap={**old.sound_gap, **sound},
+        )
+
+    def _grade(self, name: str, place: Place, model: str | None, run: Path | None = None) -> Regrade:
         """Grades without a model first, and with one only if that is not enough."""
-        folder, problems = self.folder / EVAL / name, self.suite.evaluation.datasets[name].load()
+        folder, problems = (run or self.folder) / EVAL / name, self.suite.evaluation.datasets[name].load()
         done = regrade(folder, problems, self._verifier(name), progress=place.progress)
         if done.result is not None:
             return done
@@ -156,8 +182,7 @@ class RunFolder:
         return {"sources": sources} if sources else {}
 
     def _gaps(self, base: Record | None, results: dict[str, DatasetResult], verdict: JudgedBy) -> dict[str, Gap]:
-        folder = self.base_folder
-        return gaps(base, folder, results, self.suite.evaluation.k, verdict) if base else {}
+        return gaps(base, self.base_folder, results, self.suite.evaluation.k, verdict) if base else {}
 
     def _stale(self, record: Record) -> tuple[Path, ...]:
         """Returns the other runs of the suite that have a gap, if this is a base whose results changed."""

@@ -18,6 +18,8 @@ from benchmarks.records.schema import Record, read_record
 from benchmarks.runs.machines import Machines
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
+POINTS = "points"
+"""Holds an evaluation for each training step that the suite names: points/step-150/eval/<dataset>."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Place:
     """The number of training processes on each machine."""
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     machines: Machines = field(default_factory=Machines)
+    home: Path | None = None
+    """The folder of the suite's runs; null until it is settled (home.py)."""
 
     @property
     def world(self) -> int:

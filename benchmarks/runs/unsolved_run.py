@@ -24,6 +24,7 @@ from benchmarks.evaluation.plan import Question, problems_hash, read_question
 from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
 from benchmarks.files import write_json_atomic
 from benchmarks.records.evaluated import read_evaluated
+from benchmarks.runs.lease import hold
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.runs.suite_evaluation import check_versions
@@ -77,7 +78,7 @@ def draw_for_unsolved(
     folder = run.folder / UNSOLVED / verdict / dataset
     solved: dict[str, int] = {}
     if open_ids and up_to > n:
-        with _pool(run, dataset, len(open_ids), place, model) as pool:
+        with hold(run.folder), _pool(run, dataset, len(open_ids), place, model) as pool:
             for before, target in checkpoints(n, up_to):
                 left = [problem_id for problem_id in open_ids if problem_id not in solved]
                 if left:

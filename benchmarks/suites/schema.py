@@ -20,6 +20,7 @@ from benchmarks.engines import AUTO, ENGINES
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
+from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
 from benchmarks.settings import Positive, Sampling, Strict, explain
 from benchmarks.statistics.designs import JudgedBy
@@ -118,12 +119,16 @@ class EvaluationSettings(Strict):
     """The base's own design; null: it has that of the trained models."""
     k: Positive = 256
     """The k of the gap, pass@k(base) - pass@1(trained)."""
+    checkpoints: tuple[Positive, ...] = ()
+    """Training steps after which the policy is evaluated too, beside the one that training ends with."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, design in self.designs.items():
             if self.k > design.rounds[-1]:
                 raise ValueError(f"k = {self.k} is above the {name}'s n = {design.rounds[-1]}")
+        if list(self.checkpoints) != sorted(set(self.checkpoints)):
+            raise ValueError(f"checkpoints must ascend, got {list(self.checkpoints)}")
         return self
 
     @property
@@ -155,14 +160,20 @@ class Suite(Strict):
     prompt_template: str = "raw"
     evaluation: EvaluationSettings
     engine: EngineSettings = EngineSettings()
+    resources: Resources = Resources()
     training: SuiteTraining
 
     @property
     def asked(self) -> dict[str, Any]:
-        """Everything that can change a result, so without the name, description and engine."""
-        asked = self.model_dump(mode="json", exclude={"name", "description", "engine"})
+        """Everything that can change a result, so without the name, description, engine and resources.
+
+        The key `evaluation.checkpoints` is there only if a suite has some.
+        """
+        asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
         asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
+        if not self.evaluation.checkpoints:
+            del asked["evaluation"]["checkpoints"]
         return asked
 
     @property

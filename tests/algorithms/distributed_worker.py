@@ -58,7 +58,7 @@ GREEDY = ((B, EOS), (A, A, EOS), (C, C, EOS), (B, A, EOS))
 """Right, wrong, failed, right."""
 OWN: Mapping[str, dict[str, Any]] = {
     "dapo": {"refill_rounds": 1},
-    "prorl": {"refill_rounds": 1, "reset_every_steps": 2},
+    "prorl": {"refill_rounds": 1, "reset_every_steps": 2, "kl_coefficient": 0.1},
     "pass_at_k_training": {"k": 2},
 }
 RESUMED = ("ppo", "dapo", "prorl")
@@ -69,6 +69,8 @@ ON_MACHINES = ("dapo", "ppo")
 """Trained on two machines: groups that cross from one to the other, and a critic."""
 BIASED = "biased"
 """The folder, within a policy's, of a policy whose head has a bias."""
+RESUMED_SHARDED = ("ppo", "prorl")
+"""Those of them with a second network, which is sharded too: a critic, and a reference."""
 LARGE = {"precision": "bfloat16", "gradient_checkpointing": True, "micro_batch_rows": 2}
 """What the suite of the paper's setting has beside FSDP."""
 FSDP = {"version": 2, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "state_dict_type": "FULL_STATE_DICT"}
@@ -222,11 +224,12 @@ def with_fsdp(work: Callable[[], None]) -> None:
 
 
 def sharded(policy: Path, out: Path, processes: int) -> None:
-    """Steps and a resumed run under FSDP."""
+    """Steps and resumed runs under FSDP."""
     for name in SHARDED:
         given_step(name, policy, out, processes, fsdp=FSDP)
     given_step("ppo", policy / BIASED, out / BIASED, processes, fsdp=FSDP)
-    resume("ppo", policy, out, processes, fsdp=FSDP, **LARGE)
+    for name in RESUMED_SHARDED:
+        resume(name, policy, out, processes, fsdp=FSDP, **LARGE)
 
 
 def machines(policy: Path, out: Path, processes: int) -> None:

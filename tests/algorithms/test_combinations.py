@@ -19,7 +19,6 @@ from accelerate.utils import FullyShardedDataParallelPlugin
 from trl import GRPOConfig
 
 import algorithms
-from algorithms.base import NeedsReferenceReset
 from algorithms.config import check_machine, config_fields
 from algorithms.critic import make_critic
 from algorithms.settings import Settings
@@ -228,17 +227,14 @@ def test_the_papers_suite(name: str, tmp_path: Path) -> None:
     settings = suite.load(PAPER).training
     assert settings.budget.steps == 450 and settings.keep_steps == (150, 300, 450)
     assert settings.updates_per_step == 4  # docs/scaling.md: step s is checkpoint 4 s
-    if isinstance(algorithms.get(name), NeedsReferenceReset):
-        with pytest.raises(UsageError, match=r"does not work with training\.fsdp yet"):
-            fields_of(name, settings, processes=8, folder=str(tmp_path))
-        return
     with mock.patch.dict(os.environ):
         args = GRPOConfig(**fields_of(name, settings, processes=8, folder=str(tmp_path)))
     assert args.per_device_train_batch_size * args.steps_per_generation * 8 == 128 * 8
     assert args.steps_per_generation == 4 * args.gradient_accumulation_steps
     assert (args.max_steps, args.num_generations, args.max_completion_length) == (4 * 450, 8, 8192)
     assert args.bf16 and args.gradient_checkpointing
-    assert (args.temperature, args.top_p, args.top_k, args.beta) == (1.0, 1.0, 0, 0.0)
+    assert (args.temperature, args.top_p, args.top_k) == (1.0, 1.0, 0)
+    assert args.beta == algorithms.get(name).objective.kl_coefficient
     assert args.use_vllm and args.vllm_mode == "colocate" and args.vllm_enable_sleep_mode
     assert args.vllm_tensor_parallel_size == 1 and args.vllm_gpu_memory_utilization == 0.4
     assert args.fsdp and args.deepspeed is None

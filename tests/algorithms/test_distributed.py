@@ -242,12 +242,16 @@ def test_sharded_step_of_a_head_with_a_bias(one: Run, two: Run) -> None:
             )
 
 
-@pytest.mark.parametrize(("kind", "name"), [*(("", name) for name in worker.RESUMED), ("sharded", "ppo")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("", name) for name in worker.RESUMED), *(("sharded", name) for name in worker.RESUMED_SHARDED)],
+)
 def test_resume(kind: str, name: str, two: Run) -> None:
     """Two processes that go on from a checkpoint end, to the bit, where they would have ended."""
     straight, resumed = (two.folder / kind / way / name for way in ("straight", "resumed"))
     files = ["final/model.safetensors"]
     files += [f"checkpoint-10/critic/{part}.safetensors" for part in ("model", "optimizer") if name == "ppo"]
+    files += ["checkpoint-10/reference/model.safetensors"] if name == "prorl" else []
     for file in files:
         ours, theirs = load_file(straight / file), load_file(resumed / file)
         assert ours and ours.keys() == theirs.keys()

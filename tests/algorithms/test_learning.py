@@ -123,6 +123,15 @@ def test_every_step_is_logged(name: str, learned: dict[str, Learned]) -> None:
     assert all(length <= 2 for length in run.logged("completions/max_length"))
 
 
+def test_grad_norm_is_that_before_clipping(policy: Path, tmp_path: Path) -> None:
+    """What the advantages' size does to the gradient is seen in the log, however hard it is clipped."""
+    settings = toy.make_settings(budget={"steps": 1}, max_grad_norm=1e-3)
+    trainer = toy.trainer(algorithms.get("nsr"), policy, tmp_path, settings=settings)
+    trainer.train()
+    (norm,) = [entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry]
+    assert norm > 0.1
+
+
 def test_refilling_discards_groups_without_signal(learned: dict[str, Learned]) -> None:
     run = learned["dapo"]
     cost = run.trainer.cost

@@ -76,6 +76,19 @@ class Longhand:
         return torch.stack(differences).mean().exp()
 
     def token(self, model: Any, row: Row, t: int) -> Tensor:
+        """Of the loss. KL: beta (1/q - 1 + log q), where q is the policy's probability over that of the base.
+
+        In a run of one step the base is both the sampler and the reference.
+        """
+        if self.objective.kl_coefficient == 0:
+            return self.without_kl(model, row, t)
+        with torch.no_grad():
+            base = float(log_probability(self.old_model, row, t))
+        log_q = log_probability(model, row, t) - base
+        kl = (-log_q).exp() - 1 + log_q
+        return self.without_kl(model, row, t) + self.objective.kl_coefficient * kl
+
+    def without_kl(self, model: Any, row: Row, t: int) -> Tensor:
         ratio, advantage = self.ratio(model, row, t), self.advantage[row][t]
         plain, known = ratio * advantage, float(ratio.detach())
         cap = self.objective.weight_cap
@@ -170,7 +183,9 @@ def expected_advantages(case: Case) -> dict[Row, list[float]]:
                 "dapo": [(reward - mean) / std] * length,  # rewards of +-1 make no difference to it
                 "gspo": [(reward - mean) / std] * length,
                 "cispo": [(reward - mean) / std] * length,
+                "prorl": [(reward - mean) / std] * length,
                 "psr": [reward] * length,
+                "nsr": [reward - 1] * length,
                 "raft": [reward] * length,
                 "ppo": [reward * 0.5 ** (length - 1 - t) for t in range(length)],
             }
@@ -287,7 +302,11 @@ CASES = {
     "capped weights": Case(
         algorithm="cispo", own={"weight_cap": 1.05}, mini_batches=2, passes=2, learning_rate=0.05, micro_batch_rows=4
     ),
+    "a KL term": Case(
+        algorithm="prorl", own={"kl_coefficient": 0.3}, mini_batches=2, passes=2, learning_rate=0.05, micro_batch_rows=4
+    ),
     "likelihood": Case(algorithm="raft", mini_batches=2, passes=2),
+    "one-sided, negative": Case(algorithm="nsr", mini_batches=2, failed=("b a c",)),
     "one-sided": Case(algorithm="psr", mini_batches=2, passes=2),
 }
 

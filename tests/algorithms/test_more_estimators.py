@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import algorithms
+from algorithms.base import Surrogate
 from algorithms.config import config_fields
 from benchmarks.errors import UsageError
 from tests.algorithms import toy
@@ -59,6 +60,13 @@ def test_lite_ppo() -> None:
         [deviation * math.sqrt(3) for deviation in (0.5, -0.5, -0.5, 0.5)] + [0.0] * 4,
     )
     assert (advantages("lite_ppo", [1.0] * 8, 4) == 0).all()
+
+
+@pytest.mark.parametrize("reward", [0.1, 0.7, -1 / 3])
+@pytest.mark.parametrize("name", ["dr_grpo", "maxrl", "lite_ppo", "gspo", "cispo", "prorl"])
+def test_equal_rewards_are_exactly_zero(name: str, reward: float) -> None:
+    # Thirteen times 0.7 has a mean that misses it by 1e-7; Lite PPO would divide that by 1e-6.
+    assert (advantages(name, [reward] * 13, 13) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -131,14 +139,46 @@ OBJECTIVES = {
 """What the sources say, in TRL's fields."""
 
 
+CLIPPING: list[tuple[Surrogate, dict[str, Any]]] = [
+    (Surrogate(clip_range=0.1), {"loss_type": "dapo", "epsilon": 0.1, "epsilon_high": 0.1}),
+    (Surrogate(clip_range=0.1, clip_range_high=0.3), {"epsilon": 0.1, "epsilon_high": 0.3}),
+    (Surrogate(clip_range=None), {"epsilon": 1e9, "epsilon_high": 1e9}),  # the ratio as it is
+    (Surrogate(clip_range=None, clip_range_high=0.3), {"epsilon": 1e9, "epsilon_high": 0.3}),
+    # A clip range that does nothing makes no difference to what TRL is told, so that the checks notice it.
+    (Surrogate(clip_range=0.1, weight_cap=5.0), {"loss_type": "cispo", "epsilon": 1e9, "epsilon_high": 5.0}),
+    (Surrogate(clip_range=0.1, ratio="none"), {"loss_type": "dapo", "epsilon": 1e9, "epsilon_high": 1e9}),
+]
+
+
+@pytest.mark.parametrize(("objective", "fields"), CLIPPING)
+def test_what_trl_is_told_of_clipping(objective: Surrogate, fields: dict[str, Any]) -> None:
+    config = objective.trl_config()
+    assert {key: config[key] for key in fields} == fields
+
+
+def test_a_cap_on_weights_under_another_loss_is_refused() -> None:
+    """TRL would take the mean over tokens in silence, and the record would say otherwise."""
+    with pytest.raises(
+        UsageError, match=r"^weight_cap needs the loss token_mean, but the loss is sequence_mean: pin it"
+    ):
+        Surrogate(weight_cap=5.0, loss="sequence_mean").trl_config()
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_are_the_sources(name: str) -> None:
     config = algorithms.get(name).trl_config()
     assert {key: config[key] for key in OBJECTIVES[name]} == OBJECTIVES[name]
 
 
-@pytest.mark.parametrize("changes", [{"lora": {"rank": 2, "alpha": 4.0}}, {"fsdp": {"version": 2}}])
-def test_a_reset_is_refused_where_it_was_not_shown(changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lora": {"rank": 2, "alpha": 4.0}}, r"does not work with training\.lora yet"),
+        ({"deepspeed": {}}, r"does not work with training\.deepspeed yet"),
+        ({"fsdp": {"fsdp_reshard_after_forward": False}}, r"fsdp\.reshard_after_forward: false .* expected true"),
+    ],
+)
+def test_a_reset_is_refused_where_it_cannot_work(changes: dict[str, Any], words: str) -> None:
     settings = toy.make_settings(**changes)
-    with pytest.raises(UsageError, match="prorl resets its reference, which does not work with training"):
+    with pytest.raises(UsageError, match=rf"^prorl resets its reference, .*{words}"):
         config_fields(algorithms.get("prorl"), settings, folder="", seed=0, processes=2, accelerator=False)

@@ -41,15 +41,26 @@ def test_the_reference_becomes_the_policy_every_so_many_steps(policy: Path, tmp_
     trainer.train()
     assert [torch.equal(reference, policies[0]) for reference in references] == [True, True, False, False]
     assert [torch.equal(reference, policies[2]) for reference in references] == [False, False, True, True]
-    # The optimiser was emptied before step 3 and has made four updates since then.
+    # The optimiser was set back before step 3 and has made four updates since then.
     counts = {int(state["step"]) for state in trainer.optimizer.state.values()}
     assert counts == {4}
     assert all("kl" in entry for entry in trainer.state.log_history if "loss" in entry)
 
 
+def test_kl_is_measured_from_the_reference(policy: Path, tmp_path: Path) -> None:
+    """It is 0 in the step after a reset (and in the first), whose only update starts from the reference; else above."""
+    algorithm = algorithms.get("prorl", reset_every_steps=2, refill_rounds=1, kl_coefficient=0.1)
+    settings = toy.make_settings(budget={"steps": 5}, mini_batches_per_step=1, learning_rate=0.002)
+    trainer = toy.trainer(algorithm, policy, tmp_path, settings=settings)
+    trainer.train()
+    kl = [entry["kl"] for entry in trainer.state.log_history if "loss" in entry]
+    assert [value < 1e-9 for value in kl] == [True, False, True, False, True]
+    assert min(kl[1], kl[3]) > 1e-7
+
+
 def test_a_reference_that_never_moved_is_not_saved(tmp_path: Path) -> None:
     reference = MovingReference(torch.nn.Linear(2, 2), every=3)
-    reference.save(tmp_path)
+    reference.save(tmp_path, is_main_process=True)
     assert not list(tmp_path.iterdir())
     assert [reference.is_due(steps) for steps in range(7)] == [False, False, False, True, False, False, True]
     before = flat(reference.network)
@@ -62,9 +73,12 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
     optimizer = torch.optim.AdamW(policy.parameters())
     policy(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    assert optimizer.state
+    assert all(state["step"] == 1 and state["exp_avg"].abs().max() > 0 for state in optimizer.state.values())
     reference.reset(policy, optimizer)
-    reference.save(tmp_path)
+    assert all(not value.any() for state in optimizer.state.values() for value in state.values())
+    reference.save(tmp_path / "other", is_main_process=False)
+    assert not list(tmp_path.iterdir())
+    reference.save(tmp_path, is_main_process=True)
     other = MovingReference(torch.nn.Linear(2, 2), every=1)
     other.load(tmp_path)
-    assert torch.equal(flat(other.network), flat(policy)) and other.moved and not optimizer.state
+    assert torch.equal(flat(other.network), flat(policy)) and other.moved

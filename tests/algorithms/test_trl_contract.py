@@ -151,6 +151,9 @@ class OtherAdvantages(TrainerCallback):
 
         seen["hand"] = advantages_B, inputs
         seen["loss_B"] = loss(advantages=advantages_B)
+        old = inputs["old_per_token_logps"]
+        seen["loss_of_far_ratio"] = loss(advantages=advantages_B, old_per_token_logps=old - 1)
+        seen["loss_without_old"] = loss(advantages=advantages_B, old_per_token_logps=None)
         seen["loss_BT"] = loss(advantages=advantages_B[:, None].expand(rows, tokens))
         first = torch.zeros(rows, tokens, dtype=torch.long)
         seen["loss_of_no_row"] = loss(advantages=advantages_B, tool_mask=first)
@@ -272,6 +275,12 @@ def test_compute_loss_normalises_by_all_tokens(probe: Probe) -> None:
     # `tool_mask` 0 takes rows out, and the denominator is what it was.
     assert probe.seen["loss_of_no_row"] == 0
     assert probe.seen["loss_of_first_row"] == pytest.approx(-float(weighted_B[0]) / window, rel=1e-5)
+
+
+def test_compute_loss_without_old_log_probabilities_has_a_ratio_of_1(probe: Probe) -> None:
+    """_compute_loss: without `old_per_token_logps` it takes the policy's own, of the moment."""
+    assert probe.seen["loss_without_old"] == pytest.approx(probe.seen["loss_B"], rel=1e-6)
+    assert probe.seen["loss_of_far_ratio"] != pytest.approx(probe.seen["loss_B"], rel=1e-2)
 
 
 def test_vllm_generation_has_a_temperature() -> None:

@@ -96,6 +96,15 @@ class OverWidth(Sound):
         return super().advantages(rollouts) / rollouts.mask_BT.shape[1]
 
 
+@breaks("has_one_advantage_for_one_ratio", "differs between the tokens of a completion, but pins has ratio")
+class EachTokenUnderOneRatio(Sound):
+    def pins(self) -> Mapping[str, Any]:
+        return {"ratio": "sequence"}
+
+    def advantages(self, rollouts):
+        return super().advantages(rollouts)[:, None] * rollouts.mask_BT.cumsum(1) * rollouts.mask_BT
+
+
 @breaks("is_pure", "uses torch's random generator, or sets its seed")
 class Seeds(Sound):
     def advantages(self, rollouts):
@@ -278,16 +287,12 @@ class Undeclared(Sound):
 @breaks("declares_its_settings", "setting 'anything' is of any type")
 @dataclass(frozen=True)
 class AnyType(Sound):
-    """Nothing validates it."""
-
     anything: Any = 1
 
 
 @breaks("declares_its_settings", "the default of setting 'count' is not valid")
 @dataclass(frozen=True)
 class WrongDefault(Sound):
-    """Not a number."""
-
     count: int = "many"  # type: ignore[assignment]
 
 
@@ -301,24 +306,18 @@ THING = Unknown()
 @breaks("declares_its_settings", "a setting has a type that cannot be validated")
 @dataclass(frozen=True)
 class UnknownType(Sound):
-    """A setting of a type that pydantic does not know."""
-
     thing: Unknown = THING
 
 
 @breaks("records_its_settings", "setting 'limit' does not survive JSON (inf)")
 @dataclass(frozen=True)
 class Endless(Sound):
-    """JSON has no infinity."""
-
     limit: float = float("inf")
 
 
 @breaks("records_its_settings", "setting 'names' does not survive JSON")
 @dataclass(frozen=True)
 class OfASet(Sound):
-    """JSON has no sets."""
-
     names: frozenset[str] = frozenset({"a"})
 
 

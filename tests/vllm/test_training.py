@@ -16,6 +16,7 @@ import torch
 
 import algorithms
 from algorithms import train as training
+from algorithms.greedy import greedy_decoding
 from algorithms.settings import Settings
 from algorithms.train import TrainSpec
 from algorithms.trainer import RLVRTrainer
@@ -89,7 +90,7 @@ def greedy_by_vllm(trainer: RLVRTrainer, prompts: list[str]) -> list[str]:
     """With the trainer's weights of this moment."""
     trainer.vllm_generation.sync_weights()
     ids = trainer.processing_class(prompts)["input_ids"]
-    with trainer._greedy_decoding():
+    with greedy_decoding(trainer):
         _, found, *_ = trainer.vllm_generation.generate(prompts=ids, images=None, num_generations=1)
     return trainer.processing_class.batch_decode(found, skip_special_tokens=True)
 

@@ -271,6 +271,8 @@ def test_a_damaged_evaluation(bench, base, name, how):
     before = snapshot(base)
     line = bench().line(1)
     assert str(base / "eval" / "test" / name) in line
+    assert json.loads((base / "status.json").read_text())["state"] == "failed"
+    (base / "status.json").unlink()
     assert snapshot(base) == before
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.perf import coverage, designs, evaluation, sequential
+from benchmarks.perf import coverage, designs, evaluation, grid, sequential
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
@@ -108,3 +108,10 @@ def test_coverage(capsys):
     coverage.main(["--tables", "2", "--problems", "30", "--seeds", "1", "3", "--seed-sd", "0.016"])
     shown = capsys.readouterr().out
     assert "trained: pass@1 40 %" in shown and len(re.findall(r"│ +30 │ +1\.6 │ +[13] │", shown)) == 2
+
+
+def test_grid(capsys):
+    grid.main(["--cells", "40"])
+    shown = capsys.readouterr().out
+    for step in ("planned", "listed", "resumed"):
+        assert re.search(rf"^41 cells {step}: \d+\.\d\d ms per cell", shown, re.MULTILINE)

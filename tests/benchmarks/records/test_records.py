@@ -129,7 +129,7 @@ def test_written_keys_are_the_contract(tmp_path):
     data = json.loads((tmp_path / "r.json").read_text())
     contract = ["schema", "suite", "cell", "settings", "provenance", "training", "evaluations", "gap"]
     assert [key for key in data if key in contract] == contract
-    assert set(data) - set(contract) == {"spec_hash", "imported", "sound_gap"}
+    assert set(data) - set(contract) == {"spec_hash", "imported", "sound_gap", "points"}
     assert data["evaluations"]["countdown"]["pass_at_k"] == {"1": 0.375, "4": 1.0}
     assert data["evaluations"]["countdown"]["sampling"]["seed"] == 0  # an engine's own key survives
 

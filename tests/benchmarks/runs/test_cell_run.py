@@ -160,21 +160,25 @@ def test_the_same_seed_gives_the_same_and_another_does_not(done, tmp_path):
         assert not same_file(other.folder / name, done.folder / name), name
 
 
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        ({"training.learning_rate": 2e-3}, "suite.training.learning_rate = 0.001, but you asked for 0.002"),
-        ({"training.budget": {"tokens": 9}}, "suite.training.budget.steps = 2, but you asked for None (and 1 more)"),
-        ({"evaluation.k": 4}, "suite.evaluation.k = 8, but you asked for 4"),
-        (SCRIPTED, "engine = 'transformers', but you asked for 'scripted'"),
-    ],
-)
-def test_a_changed_suite_is_refused_in_the_same_folder(copied, changes, words):
+def test_another_engine_is_refused_in_the_same_folder(copied):
     before = snapshot(copied.place.out)
     with pytest.raises(Failure) as error:
-        cell(copied.place.out, changes=changes).run()
+        cell(copied.place.out, changes=SCRIPTED).run()
+    words = "engine = 'transformers', but you asked for 'scripted'"
     assert f"{copied.folder} holds a run with {words}" in str(error.value) and "another OUT" in str(error.value)
     assert snapshot(copied.place.out) == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"training.learning_rate": 2e-3}, {"training.budget": {"tokens": 9}}, {"evaluation.k": 4}]
+)
+def test_a_changed_suite_has_another_folder(copied, changes):
+    changed = cell(copied.place.out, changes=changes)
+    assert changed.suite.hash != copied.suite.hash
+    assert changed.folder == copied.place.out / f"micro-{changed.suite.hash[:8]}" / "grpo-s0"
+    (copied.folder.parent / "suite.json").unlink()  # as runs of earlier versions are
+    assert cell(copied.place.out, changes=changes).folder == changed.folder
+    assert cell(copied.place.out).folder == copied.folder
 
 
 def test_what_moves_no_number_is_not_refused(copied):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks import __main__ as program
 from benchmarks.records.schema import read_record
+from benchmarks.runs.overview import overview
 from tests.benchmarks.micro import snapshot, write
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
@@ -45,5 +47,54 @@ def test_cells_in_processes_of_their_own(monkeypatch, capsys, tmp_path):
     runs = tmp_path / "runs" / "micro"
     assert read_record(runs / "base" / "record.json").valid
     failed = capsys.readouterr().err.splitlines()[-2]
-    assert f"failed: rloo-s0: exit code 2, {runs / 'rloo-s0.log'}: " in failed and "no setting 'nonsense'" in failed
-    assert os.linesep not in failed and (runs / "base.log").read_text().startswith("$ rlvr-gap bench --algo base")
+    assert (
+        f"failed: rloo-s0: exit code 2, {runs / 'logs' / 'rloo-s0.log'}: " in failed
+        and "no setting 'nonsense'" in failed
+    )
+    assert os.linesep not in failed and (runs / "logs" / "base.log").read_text().startswith(
+        "$ rlvr-gap bench --algo base"
+    )
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_a_cell_and_the_same_command_goes_on(monkeypatch, capsys, tmp_path):
+    """A file of more than a megabyte cannot be written: so no checkpoint can, but the base's samples can."""
+    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        assert grid(monkeypatch, tmp_path, "inprocess", "grpo") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "failed: grpo-s0: cannot write the training in" in capsys.readouterr().err
+    runs = tmp_path / "runs"
+    assert {state.cell: state.state for state in overview(runs)} == {"base": "done", "grpo-s0": "failed"}
+    assert grid(monkeypatch, tmp_path, "inprocess", "grpo") == 0
+    assert {state.state for state in overview(runs)} == {"done"}
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):
+    (tmp_path / "runs").write_text("mine")
+    assert grid(monkeypatch, tmp_path, "inprocess", "grpo") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and str(tmp_path / "runs") in said[0] and "Not a directory" in said[0]
+
+
+@pytest.mark.slow
+def test_variants_share_a_base_and_a_changed_suite_has_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
+    suite, out = write(tmp_path, SCRIPTED), tmp_path / "runs"
+    for changes in (["training.learning_rate=1e-3,2e-3"], ["evaluation.k=4"]):
+        arguments = ["--suite", suite, "--out", out, "--launcher", "inprocess", "--algos", "grpo"]
+        arguments += [part for change in changes for part in ("--set", change)]
+        monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", *map(str, arguments)])
+        assert program._run() == 0
+        said = capsys.readouterr()
+    (other,) = [path for path in out.iterdir() if path.name != "micro"]
+    assert f"{out / 'micro'} belongs to another suite of this name: this one's runs go to {other}" in said.err
+    cells = {path.parent.name: read_record(path) for path in (out / "micro").glob("*/record.json")}
+    assert set(cells) == {"base", "grpo-s0-learning_rate-1e-3", "grpo-s0-learning_rate-2e-3"}
+    assert {record.suite.hash for record in cells.values()} == {cells["base"].suite.hash}
+    assert {record.cell.variant for record in cells.values()} == {None, "learning_rate-1e-3", "learning_rate-2e-3"}
+    assert {path.parent.name for path in other.glob("*/record.json")} == {"base", "grpo-s0"}
+    assert read_record(other / "base" / "record.json").suite.hash != cells["base"].suite.hash
+    assert "Kept apart" not in (out / "micro" / "index.html").read_text()

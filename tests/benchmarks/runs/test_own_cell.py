@@ -21,8 +21,10 @@ from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
 from benchmarks.progress import Progress
 from benchmarks.records.schema import read_record
-from benchmarks.runs import cell_run, grid
+from benchmarks.runs import cell_run
 from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.grid import GridRun
+from benchmarks.runs.grid_plan import plan
 from benchmarks.runs.learning_check import Learning, check_learning
 from benchmarks.runs.model_run import ModelRun
 from benchmarks.runs.regrade_run import RunFolder
@@ -132,10 +134,16 @@ def test_settings_of_an_algorithm_that_nobody_named(tmp_path):
 
 def test_a_grid_of_own_and_built_in_algorithms(tmp_path):
     path = str(write(tmp_path))
-    cells = grid.plan(parse(data(SETTINGS)), ["rloo", path], ["0", "1"])
-    assert cells == [("base", 0), ("rloo", 0), (path, 0), ("rloo", 1), (path, 1)] and grid.own(cells) == [path]
+    place = Place(tmp_path / "runs")
+    cells = plan(parse(data(SETTINGS)), ["rloo", path], ["0", "1"], place)
+    assert [cell.name for cell in cells] == ["base", "rloo-s0", "mine-s0", "rloo-s1", "mine-s1"]
+    tasks = [GridRun(cells, ["--no-page"]).task(cell, {"base"}) for cell in cells]
+    mine = f"{path}:Mine"
+    assert [task.command[2] for task in tasks] == ["base", "rloo", mine, "rloo", mine]
+    assert all(task.command[-2:] == ("--beside", path) for task in tasks)
+    assert len({cell.spec_hash for cell in cells}) == len(cells)
     with pytest.raises(UsageError, match="have the same name, 'mine'"):
-        grid.plan(parse(data()), [path, str(write(tmp_path, "again.py"))], ["0"])
+        plan(parse(data()), [path, str(write(tmp_path, "again.py"))], ["0"], place)
 
 
 # ------------------------------------------------------------------------------------------------ several processes
@@ -213,10 +221,11 @@ def test_a_changed_task_or_verifier_is_never_mixed(tmp_path, name, text):
     write_task(tmp_path)
     base(tmp_path).run()
     write(tmp_path, name, text + "# later\n")
-    before = snapshot(tmp_path / "runs")
-    with pytest.raises(Failure, match=rf"= '{name[:-3]}@\w{{16}}', but you asked for '{name[:-3]}@\w{{16}}'"):
-        base(tmp_path).run()
-    assert snapshot(tmp_path / "runs") == before
+    before = snapshot(tmp_path / "runs" / "micro")
+    changed = base(tmp_path)
+    assert changed.folder == tmp_path / "runs" / f"micro-{changed.suite.hash[:8]}" / "base"
+    changed.run()
+    assert snapshot(tmp_path / "runs" / "micro") == before
 
 
 def test_a_verifier_that_is_edited_while_a_run_goes_on(tmp_path, monkeypatch):

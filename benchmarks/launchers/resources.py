@@ -1,0 +1,91 @@
+"""What a cell needs of a cluster: a suite's section `resources`, or a small file, `cluster.yaml`. Strict YAML.
+
+partition: gpu
+time_min: 1440
+gpus: 8
+memory_gb: 900
+array_limit: 6
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from benchmarks.errors import UsageError
+from benchmarks.settings import Count, Fraction, Positive, Rate, Strict, explain
+
+
+class Throughput(Strict):
+    """What the cost of a grid is estimated from before it runs. State measured numbers; nothing is assumed."""
+
+    sampling_tokens_per_s: Rate
+    """Generated tokens per second of one GPU while it samples with the evaluation's engine."""
+    training_tokens_per_s: Rate
+    """Generated tokens per second of one GPU over whole training steps: rollouts, verification and updates."""
+    tokens_per_completion: Rate
+    """Mean length of a completion."""
+    sequential_share: Fraction = 1.0
+    """Share of a fixed design's samples that the suite's sequential design draws."""
+    problems: dict[str, Positive] = {}
+    """Size of each dataset that cannot be loaded where the cost is estimated."""
+
+
+class Resources(Strict):
+    """Resources of one job, which is one cell. Null leaves the cluster's default."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time_min: Positive = 60
+    """Time limit of a job. A job that reaches it saves a checkpoint and is queued again."""
+    nodes: Positive = 1
+    """Machines that train one cell together."""
+    gpus: Count = 0
+    """Per machine; each gets one training process."""
+    cpus: Positive | None = None
+    """Per machine."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Per machine."""
+    array_limit: Positive = 256
+    """Jobs of a grid that run at the same time."""
+    signal_s: Positive = 120
+    """Seconds before the time limit at which a job is told to save a checkpoint; one training step must fit."""
+    requeue_limit: Positive = 100
+    """How often a cell may reach its time limit before it fails."""
+    setup: tuple[str, ...] = ()
+    """Shell lines that run first, such as `module load cuda`."""
+    sbatch: dict[str, str | int] = {}
+    """Further options of sbatch, by their long names."""
+    throughput: Throughput | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.signal_s >= 60 * self.time_min:
+            raise ValueError(f"signal_s = {self.signal_s} is not below the time limit of {60 * self.time_min} s")
+        return self
+
+    @property
+    def processes(self) -> int:
+        """Training processes on each machine."""
+        return max(1, self.gpus)
+
+
+def load(path: Path, suite: Resources) -> Resources:
+    """The suite's resources with what the file says in their place. Not readable, not valid: UsageError."""
+    try:
+        data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: expected keys and values, such as partition: gpu.")
+    try:
+        return Resources.model_validate(suite.model_dump(exclude_unset=True) | data)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {explain(Resources, error)}") from error

@@ -1,0 +1,95 @@
+"""Named variants of a suite: `--set training.learning_rate=1e-5,5e-5` makes two cells where there was one.
+
+A variant is a list of changes, and its name says what they are: `learning_rate-5e-5`. Variants that change how a policy
+is trained, and nothing else, share the suite's base and stand in its tables. A variant that changes anything else has a
+base of its own, `base-<variant>`, and stands apart, because its numbers answer another question.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.errors import UsageError
+from benchmarks.files import content_hash
+from benchmarks.suites.schema import Suite, with_changes
+
+_OPEN, _CLOSE, _QUOTES = "[{(", "]})", "\"'"
+_TRAINING = "training."
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The changes that make one variant, and the suite that they are changes of."""
+
+    of: Suite
+    changes: tuple[str, ...]
+    """Such as `training.learning_rate=5e-5`, in their order."""
+
+    @property
+    def name(self) -> str:
+        """What the cell's folder ends in: the last part of each key with its value, or the hash of a long value."""
+        name = "-".join(_word(change, self.changes) for change in self.changes)
+        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}-{content_hash(list(self.changes))[:8]}"
+
+    @property
+    def shares_base(self) -> bool:
+        """Whether it is measured from the suite's own base: it is, if nothing but the training is changed."""
+        return all(change.startswith(_TRAINING) for change in self.changes)
+
+    def suite(self) -> Suite:
+        """The suite with the changes. UsageError if one of them is not valid."""
+        return with_changes(self.of, self.changes)
+
+
+def variant_of(suite: Suite, changes: Sequence[str]) -> Variant | None:
+    """The variant of the suite with these changes; None without any."""
+    return Variant(suite, tuple(changes)) if changes else None
+
+
+def expand(changes: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns the changes with one value, and all combinations of those with several: [()] if there is none.
+
+    >>> expand(["training.group_size=4", "training.learning_rate=1e-5,5e-5"])
+    (['training.group_size=4'], [('training.learning_rate=1e-5',), ('training.learning_rate=5e-5',)])
+    """
+    common: list[str] = []
+    several: list[list[str]] = []
+    for change in changes:
+        key, equals, value = change.partition("=")
+        values = split_values(value)
+        if len(values) == 1:
+            common.append(change)
+        elif len(set(values)) < len(values) or not all(values):
+            raise UsageError(f"--set '{change}': expected different values between the commas, as 1e-5,5e-5.")
+        else:
+            several.append([f"{key}{equals}{one}" for one in values])
+    return common, list(itertools.product(*several))
+
+
+def split_values(text: str) -> list[str]:
+    """Splits at commas that stand in no brackets and no quotes: `[1, 2],[3]` has two values."""
+    parts, depth, quote, start = [], 0, "", 0
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in _QUOTES:
+            quote = sign
+        elif sign == "," and depth == 0:
+            parts.append(text[start:place].strip())
+            start = place + 1
+        else:
+            depth += (sign in _OPEN) - (sign in _CLOSE)
+    return [*parts, text[start:].strip()]
+
+
+def _word(change: str, among: Sequence[str]) -> str:
+    key, _, value = change.partition("=")
+    last = key.rpartition(".")[2]
+    if sum(one.partition("=")[0].rpartition(".")[2] == last for one in among) > 1:
+        last = key
+    said = re.sub(r"[^A-Za-z0-9._+-]+", "_", value).strip("_.")
+    return f"{last}-{said}" if said and len(said) <= 30 else f"{last}-{content_hash(value)[:8]}"

@@ -1,0 +1,88 @@
+"""Checkpoints that a suite names are evaluated: points of the cell's record, at no second training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import pytest
+
+from benchmarks.errors import UsageError
+from benchmarks.records.schema import read_record
+from benchmarks.runs.regrade_run import RunFolder
+from benchmarks.tasks.countdown import SIZES
+from tests.benchmarks.micro import cell, snapshot
+
+SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def few_problems(monkeypatch):
+    monkeypatch.setitem(SIZES, "train", 64)
+
+
+def test_points_of_the_record(tmp_path):
+    run = cell(tmp_path, changes=SCRIPTED | {"training.budget": {"steps": 4}, "evaluation.checkpoints": [1, 3]})
+    record = run.run()
+    assert list(record.points) == [1, 3] and record == read_record(run.folder / "record.json")
+    for step, point in record.points.items():
+        evaluation = point.evaluations["test"]
+        assert evaluation.counts.path == f"points/step-{step}/eval/test/counts.jsonl"
+        assert (run.folder / evaluation.counts.path).exists() and point.gap["test"].k == 8
+    kept = {path.name for path in run.training.train_folder.glob("checkpoint-*")}
+    assert kept == {"checkpoint-2", "checkpoint-6", "checkpoint-8"}
+
+    trained = snapshot(run.folder / "train")
+    (run.folder / "record.json").unlink()
+    shutil.rmtree(run.folder / "points" / "step-3")
+    again = run.run()
+    assert snapshot(run.folder / "train") == trained
+    for step in (1, 3):
+        assert again.points[step].gap == record.points[step].gap
+    first = run.folder / "points/step-1/eval/test/result.json"
+    assert first.stat().st_mtime < (run.folder / "points/step-3/eval/test/result.json").stat().st_mtime
+
+    graded = RunFolder.read(run.folder).regrade(run.place).record
+    assert {s: p.gap for s, p in graded.points.items()} == {s: p.gap for s, p in record.points.items()}
+
+
+def test_a_step_that_training_never_reaches(tmp_path):
+    run = cell(tmp_path, changes=SCRIPTED | {"evaluation.checkpoints": [1, 3]})
+    with pytest.raises(UsageError, match=r"evaluation\.checkpoints has step 3, but training\.budget ends after step 2"):
+        run.run()
+    assert not (tmp_path / "micro").exists()
+
+
+def test_sigterm_saves_a_checkpoint_and_the_same_run_goes_on(monkeypatch, tmp_path):
+    """Nothing would be saved before the end otherwise; the end is that of a run which was left alone."""
+    from algorithms import pause
+    from algorithms.train import StepCallback
+
+    longer = SCRIPTED | {"training.budget": {"steps": 4}, "training.save_every_steps": 1000}
+    stopped, whole = cell(tmp_path / "stopped", changes=longer), cell(tmp_path / "whole", changes=longer)
+    on_step_end = StepCallback.on_step_end
+
+    def terminate(self, args, state, control, **rest):
+        if state.global_step == 3:  # in the middle of the second step
+            os.kill(os.getpid(), signal.SIGTERM)
+        on_step_end(self, args, state, control, **rest)
+
+    with pause.on_sigterm(), monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StepCallback, "on_step_end", terminate)
+        stopped.training.run()
+    folder = stopped.training.train_folder
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-4"]
+    assert not (folder / pause.FILE).exists() and not (folder / "result.json").exists()
+    for run in (stopped, whole):
+        run.training.run()
+    for same in ("final/model.safetensors", "log.jsonl"):
+        assert (folder / same).read_bytes() == (whole.training.train_folder / same).read_bytes(), same
+
+
+def test_sigterm_outside_of_training_interrupts():
+    from algorithms import pause
+
+    with pause.on_sigterm(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
