@@ -94,8 +94,11 @@ class RLVRTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's batch with the algorithm's advantages in place of TRL's own."""
         self.share_used = self.budget_share()
-        if self.reference is not None and self.reference.is_due(self.cost.steps):
-            self.reference.reset(self.accelerator.unwrap_model(self.model), self.optimizer)
+        if self.reference is not None:
+            due = self.reference.is_due(self.cost.steps)
+            if due:
+                self.reference.reset(self.accelerator.unwrap_model(self.model), self.optimizer)
+            self._log({"reference/reset": float(due)})
         self._problems = [row["problem"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self.algorithm.objective.ratio == "none":

@@ -337,7 +337,7 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
     words: tuple[str, ...] = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds")
     words += ("solved_by_one", "by_chance", "beyond_doubt")
     environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
-    environment.filters |= {"utc": summary.utc, "phases": _phases}
+    environment.filters |= {"utc": summary.utc, "phases": _phases, "passes": summary.passes, "seconds": summary.seconds}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
     environment.globals |= shown
     template = environment.get_template("page.html.j2")
@@ -345,6 +345,6 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
 
 
 def _phases(rows: Sequence[CellRow]) -> list[str]:
-    """Returns all training phases that any of the rows has, in the order of the records."""
+    """Returns all training phases whose seconds any of the rows shows, in the order of the records."""
     trainings = [row.entry.record.training for row in rows]
-    return list(dict.fromkeys(phase for training in trainings if training for phase in training.seconds))
+    return list(dict.fromkeys(phase for training in trainings if training for phase in summary.seconds(training)))

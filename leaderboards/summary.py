@@ -206,6 +206,36 @@ def training_tokens(record: Record) -> int | None:
     return generated(record.training)[1] if record.training else None
 
 
+class Passes(NamedTuple):
+    """Tokens that went through networks in training, in each direction. Sampling is a forward pass too."""
+
+    forward: int
+    backward: int
+    critic: int
+    """Of both directions together, those that went through a critic."""
+
+
+def passes(training: TrainingRecord) -> Passes | None:
+    """Returns the token passes of training, which do not depend on the machine. None if they were not counted."""
+    counted = training.token_passes
+    if counted is None:
+        return None
+    backward = sum(tokens for name, tokens in counted.items() if name.endswith("_backward"))
+    critic = sum(tokens for name, tokens in counted.items() if name.startswith("critic_"))
+    return Passes(sum(counted.values()) - backward, backward, critic)
+
+
+def token_passes(record: Record) -> str:
+    """Says how many tokens went forward and back through networks in training: "5.21 M / 1.9 M"."""
+    found = passes(record.training) if record.training else None
+    return NONE if found is None else f"{short(found.forward)} / {short(found.backward)}"
+
+
+def seconds(training: TrainingRecord) -> dict[str, float]:
+    """Returns wall-clock seconds by phase if training had its machine to itself. Others cannot be compared: empty."""
+    return dict(training.seconds) if training.load is not None and training.load.alone else {}
+
+
 def invalid(evaluation: EvaluationRecord) -> str | None:
     """Returns the reason why the numbers do not count, or None if they do."""
     if evaluation.valid:

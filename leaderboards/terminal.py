@@ -38,6 +38,7 @@ from leaderboards.summary import (
     short,
     solved_by_one,
     span,
+    token_passes,
     training_tokens,
 )
 
@@ -120,6 +121,7 @@ def _cell_table(record: Record, datasets: Sequence[str]) -> Table:
     if record.sound_gap:
         _add_sound(result, k, [record.sound_gap.get(dataset) for dataset in datasets])
     result.add_row("training tokens", *(short(training_tokens(record)) for _ in datasets))
+    result.add_row("passes forward / back", *(token_passes(record) for _ in datasets))
     result.add_row("evaluation tokens", *(short(evaluation.tokens) for evaluation in evaluations))
     if any(not evaluation.valid for evaluation in evaluations):
         result.add_row("invalid", *(Text(invalid(evaluation) or "") for evaluation in evaluations))

@@ -1,8 +1,9 @@
 """Each algorithm learns a two-armed bandit whose best arm is known, and unlearns it when its sign is flipped.
 
-After the prompt the policy says `b` with probability 0.5, and `a` or the end otherwise; `b` is correct. Over ten seeds
-(once, by hand) the probability of `b` after training was above 0.99 for every algorithm, and below 0.01 with the sign
-flipped: false alarms are rare, and with the fixed seed they do not come and go on one machine.
+After the prompt the policy says `b` with probability 0.5, and `a` or the end otherwise; `b` is correct. For the first
+seven algorithms (up to `dapo` in the table) ten seeds were run once, by hand: the probability of `b` after training was
+above 0.99 for each, and below 0.01 with the sign flipped, so false alarms are rare. The others were run with the fixed seed
+alone. With it, a result does not come and go on one machine.
 """
 
 from __future__ import annotations

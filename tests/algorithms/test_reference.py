@@ -44,7 +44,9 @@ def test_the_reference_becomes_the_policy_every_so_many_steps(policy: Path, tmp_
     # The optimiser was set back before step 3 and has made four updates since then.
     counts = {int(state["step"]) for state in trainer.optimizer.state.values()}
     assert counts == {4}
-    assert all("kl" in entry for entry in trainer.state.log_history if "loss" in entry)
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert all("kl" in entry for entry in steps)
+    assert [entry["reference/reset"] for entry in steps] == [0, 0, 1, 0]
 
 
 def test_kl_is_measured_from_the_reference(policy: Path, tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_a_reference_that_never_moved_is_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     assert [reference.is_due(steps) for steps in range(7)] == [False, False, False, True, False, False, True]
     before = flat(reference.network)
-    reference.load(tmp_path)
+    reference.load(tmp_path, is_main_process=True)
     assert torch.equal(flat(reference.network), before) and not reference.moved
 
 
@@ -80,5 +82,5 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     reference.save(tmp_path, is_main_process=True)
     other = MovingReference(torch.nn.Linear(2, 2), every=1)
-    other.load(tmp_path)
+    other.load(tmp_path, is_main_process=True)
     assert torch.equal(flat(other.network), flat(policy)) and other.moved

@@ -72,7 +72,9 @@ def training(steps: int = 300, **changes: Any) -> dict[str, Any]:
         "tokens": 256 * 33 * steps + 17,
         "discarded": {"completions": 0, "tokens": 0},
         "greedy": {"completions": 0, "tokens": 0},
+        "token_passes": {"sampling": 2_534_417, "policy_forward": 3_100_003, "policy_backward": 3_000_001},
         "seconds": {"generate": 210.25, "verify": 3.5, "train": 305.0},
+        "load": {"wall_seconds": 530.0, "load_average": 1.1, "other_cores": 0.01, "alone": True},
         "peak_memory_bytes": None,
         "diverged": False,
     }

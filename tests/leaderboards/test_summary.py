@@ -56,6 +56,7 @@ def test_one_cell(cells: list[Record], width: int):
     interval = f"{100 * gap.gap:.1f} [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
     assert interval in row(lines, "sampling efficiency gap")
     assert row(lines, "training tokens").split()[-2:] == ["2.53", "M"]
+    assert row(lines, "passes forward / back").split()[-5:] == ["5.63", "M", "/", "3", "M"]
     for name in (
         "trained pass@1",
         "base pass@16",
