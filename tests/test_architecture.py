@@ -35,7 +35,8 @@ MAX_LINES_OF_A_FUNCTION = 60
 
 TORCH = ("torch", "trl", "transformers", "accelerate", "peft", "deepspeed", "vllm", "tokenizers", "safetensors")
 GROUND = tuple(
-    f"benchmarks.{name}" for name in ("errors", "files", "outside", "progress", "registry", "seeds", "settings")
+    f"benchmarks.{name}"
+    for name in ("errors", "files", "outside", "progress", "registry", "seeds", "settings", "strict_yaml")
 )
 """What everybody may use."""
 MEASURING = tuple(
@@ -48,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "seeds": set(),
     "progress": set(),
+    "strict_yaml": set(),
     "files": {"errors"},
     "registry": {"errors"},
     "outside": {"errors", "registry"},
@@ -60,13 +62,13 @@ ROOMS: dict[str, set[str]] = {
     # what trains, what samples, what reads
     "algorithms": {"errors", "files", "outside", "seeds", "settings"},
     "engines": {"errors", "files", "registry", "seeds", "settings", "tasks"},
-    "launchers": {"errors", "registry", "settings"},
+    "launchers": {"errors", "registry", "settings", "strict_yaml"},
     "importers": {"errors", "files", "registry", "statistics", "verifiers"},
     "base_models": {"seeds", "tasks"},
     # what puts them together
     "suites": {
         *("errors", "files", "outside", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines"),
-        "launchers",
+        *("launchers", "strict_yaml"),
     },
     "evaluation": {
         *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),

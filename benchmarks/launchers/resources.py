@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from benchmarks import strict_yaml
 from benchmarks.errors import UsageError
 from benchmarks.settings import Count, Fraction, Positive, Rate, Strict, explain
 
@@ -78,7 +79,7 @@ class Resources(Strict):
 def load(path: Path, suite: Resources) -> Resources:
     """The suite's resources with what the file says in their place. Not readable, not valid: UsageError."""
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data: Any = strict_yaml.load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from algorithms.settings import Settings
-from benchmarks import tasks, verifiers
+from benchmarks import strict_yaml, tasks, verifiers
 from benchmarks.engines import AUTO, ENGINES
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, unknown
@@ -25,7 +25,6 @@ from benchmarks.outside import Found
 from benchmarks.settings import Positive, Sampling, Strict, explain
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
-from benchmarks.suites import strict_yaml
 from benchmarks.suites.outside import hashed, whole_path
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
@@ -238,7 +237,10 @@ def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
             raise UsageError(
                 f"--set '{change}': expected a key of the suite and a value, as training.learning_rate=1e-4."
             )
-        place[key] = yaml.safe_load(value) if not _NUMBER.fullmatch(value) else float(value)
+        try:
+            place[key] = strict_yaml.load(value) if not _NUMBER.fullmatch(value) else float(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set '{change}' has no YAML after '=': {' '.join(str(error).split())}.") from error
     return parse(data, "--set")
 
 

@@ -2,8 +2,8 @@
 
 After the prompt the policy says `b` with probability 0.5, and `a` or the end otherwise; `b` is correct. For the first
 seven algorithms (up to `dapo` in the table) ten seeds were run once, by hand: the probability of `b` after training was
-above 0.99 for each, and below 0.01 with the sign flipped, so false alarms are rare. The others were run with the fixed seed
-alone. With it, a result does not come and go on one machine.
+above 0.99 for each, and below 0.01 with the sign flipped, so false alarms are rare. The others were run with the fixed
+seed alone. With it, a result does not come and go on one machine.
 """
 
 from __future__ import annotations

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from benchmarks import tasks
+from benchmarks import strict_yaml, tasks
 from benchmarks.errors import UsageError
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from benchmarks.suites import schema as suite
-from benchmarks.suites import strict_yaml
 from tests.benchmarks.micro import GONE, data, write
 
 DESIGN = "evaluation.design"
@@ -217,4 +216,5 @@ def test_a_key_that_stands_twice_is_refused(text, line, tmp_path):
 
 
 def test_the_same_key_in_two_mappings_is_none_that_stands_twice():
-    assert strict_yaml.load("a: {x: 1}\nb: {x: 2}\n1: 3") == {"a": {"x": 1}, "b": {"x": 2}, 1: 3}
+    text = "a: {x: 1}\nb: {x: 2}\n1: 3\n'1': 4"
+    assert strict_yaml.load(text) == {"a": {"x": 1}, "b": {"x": 2}, 1: 3, "1": 4}

@@ -10,12 +10,12 @@ import yaml
 
 class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: dict[str, int] = {}
+        seen: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise yaml.YAMLError(f"'{key.value}' stands on line {seen[key.value]} and again on line {line}")
-            seen[str(key.value)] = line
+            name, line = (str(key.tag), str(key.value)), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.YAMLError(f"'{key.value}' stands on line {seen[name]} and again on line {line}")
+            seen[name] = line
         return super().construct_mapping(node, deep)
 
 
