@@ -95,27 +95,6 @@ def test_one_cell(suite: Path, tmp_path: Path):
         assert column in text
 
 
-def test_cost_that_can_be_compared(suite: Path, tmp_path: Path):
-    """Token passes for all, the critic's apart; seconds only of a run that had its machine to itself."""
-    passes = {"sampling": 10, "policy_forward": 200, "reference_forward": 3000, "policy_backward": 40_000}
-    shared = {"wall_seconds": 9.0, "load_average": 3.0, "other_cores": 1.75, "alone": False}
-    write_run(
-        suite, "ppo", TRAINED[1], BASE,
-        training_changes={
-            "token_passes": {**passes, "critic_forward": 500_000, "critic_backward": 6_000_000},
-            "seconds": {"generate": 123.0, "critic": 456.0}, "load": shared,
-        },
-    )  # fmt: skip
-    write_run(suite, "rloo", TRAINED[1], BASE, training_changes={"token_passes": None, "load": None})
-    html, _ = built(suite, tmp_path / "page.html")
-    table = words(html).split("What it cost")[1].split("Evidence")[0]
-    # 10 + 200 + 3000 + 500,000; 40,000 + 6,000,000; 500,000 + 6,000,000; and the cores that others used.
-    assert "503,210 6,040,000 6,500,000 1.8 – – – –" in table
-    assert "5,634,420 3,000,001 0 0.0 210 3.5 305 519" in table
-    assert "123" not in table and "456" not in table
-    assert table.count("– – – – – – – –") == 1  # a record from before all this was counted
-
-
 def test_many_algorithms_get_a_plot_each(suite: Path, tmp_path: Path):
     for i, name in enumerate(("ppo", "rloo", "remax")):
         write_run(suite, name, {"test": draw_counts(0.4, PROBLEMS, 30 + i)}, BASE)

@@ -26,6 +26,7 @@ def test_a_file_is_laid_over_the_suite(tmp_path):
         ("time_min: 1\nsignal_s: 60", "signal_s = 60 is not below the time limit of 60 s"),
         ("- 1", "expected keys and values"),
         ("a: [", "is not YAML"),
+        ("gpus: 2\ngpus: 4", "'gpus' stands on line 1 and again on line 2"),
     ],
 )
 def test_what_is_wrong_with_a_file(tmp_path, text, words):

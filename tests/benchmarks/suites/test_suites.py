@@ -215,6 +215,12 @@ def test_a_key_that_stands_twice_is_refused(text, line, tmp_path):
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", ["{x: 1, x: 2}", "["])
+def test_a_change_that_is_no_strict_yaml_is_refused(value):
+    with pytest.raises(UsageError, match=r"--set 'training\.algorithms=.* has no YAML after '=': "):
+        suite.with_changes(suite.load("countdown"), [f"training.algorithms={value}"])
+
+
 def test_the_same_key_in_two_mappings_is_none_that_stands_twice():
     text = "a: {x: 1}\nb: {x: 2}\n1: 3\n'1': 4"
     assert strict_yaml.load(text) == {"a": {"x": 1}, "b": {"x": 2}, 1: 3, "1": 4}
