@@ -123,6 +123,11 @@ class Progress:
         else:
             self._write(line)
 
+    def wait(self, name: str, why: str) -> None:
+        """Says why nothing goes on for a time that nobody knows; `name` is the stage that a listener hears of."""
+        self.say(f"{why}: waiting until it is done.")
+        self.listener(Stage(name, None, "", lambda stage: None))
+
     @contextlib.contextmanager
     def stage(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Stage]:
         """Opens a stage. On a terminal its bar stays after the end; elsewhere its last line is always written."""

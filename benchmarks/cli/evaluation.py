@@ -17,6 +17,7 @@ from benchmarks.cli.options import (
     WorkersOption,
     load_suite,
     read_verdict,
+    say_home,
 )
 from benchmarks.errors import UsageError
 
@@ -60,8 +61,9 @@ def evaluate(
     with Progress(quiet) as progress:
         place = Place(out, engine, workers, progress=progress)
         run = ModelRun(asked, model, place, revision, name, tuple(dataset or ()))
+        say_home(run.folder.parent, asked.name, progress)
         record = run.run()
-    show([record, *filter(None, [run.base()])], out / asked.name, run.folder)
+    show([record, *filter(None, [run.base()])], run.folder.parent, run.folder)
 
 
 def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:

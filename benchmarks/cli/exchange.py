@@ -31,10 +31,11 @@ def import_(
     """
     from benchmarks.cli.results import show
     from benchmarks.importers import Choices
+    from benchmarks.progress import Progress
     from benchmarks.runs.import_run import Import
 
     choices = Choices(metric, filter)
-    run = Import(format, tuple(files), suite, dataset, model, source, out, choices, base, as_base, k)
+    run = Import(format, tuple(files), suite, dataset, model, source, out, choices, base, as_base, k, Progress())
     record = run.run()
     found = record.evaluations[dataset]
     shown = ", ".join(f"pass@{k} {100 * found.pass_at_k[k]:.1f} %" for k in (1, max(found.pass_at_k)))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CLUSTER = Path("cluster.yaml")
 WATCH_S = 2.0
+QUEUE_S = 20.0
+"""How often `status --watch` asks the cluster, whose controller serves everybody."""
 
 
 def grid(
@@ -45,7 +47,10 @@ def grid(
         str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
     ] = "local",
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Cells side by side; default: one per GPU, or else per core.")
+        int | None,
+        typer.Option(
+            "--jobs", min=1, help="Cells side by side; default: one per GPU, or per core; slurm: array_limit."
+        ),
     ] = None,
     retry: Annotated[int, typer.Option("--retry", min=0, help="How often to try a cell again that failed.")] = 0,
     processes: Annotated[
@@ -68,6 +73,7 @@ def grid(
     the end, and the exit code is 1. Interrupt or kill it at any moment: the same command goes on. With --launcher slurm
     the cells are submitted, and rlvr-gap status OUT shows how far they are.
     """
+    from benchmarks import launchers
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.grid import GridRun
@@ -75,6 +81,7 @@ def grid(
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.variants import expand
 
+    launchers.get(launcher)  # an unknown one is said before anything else is done
     common, variants = expand(changes or [])
     loaded = load_suite(suite, model, common)
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
@@ -130,10 +137,13 @@ def status(
     if not watch:
         console.print(table(overview(runs, _queue())))
         return
+    queue, asked = _queue(), time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(table(overview(runs, _queue())), refresh=True)
+            live.update(table(overview(runs, queue)), refresh=True)
             time.sleep(WATCH_S)
+            if time.monotonic() - asked >= QUEUE_S:
+                queue, asked = _queue(), time.monotonic()
 
 
 def _queue() -> Mapping[str, str] | None:
@@ -165,6 +175,8 @@ def _with_processes(run: GridRun, processes: int | None) -> GridRun:
         more += ["--nodes", str(asked.nodes)]
     if run.launcher == "slurm" and processes is not None:
         asked = run.resources
+    if run.jobs is not None:
+        asked = asked.model_copy(update={"array_limit": run.jobs})
     return replace(run, options=[*run.options, *more], resources=asked)
 
 

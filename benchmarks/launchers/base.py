@@ -43,6 +43,9 @@ class Options:
 class Watch(Protocol):
     """Is told what happens. All calls come from the thread that called the launcher."""
 
+    def is_busy(self, task: Task) -> bool:
+        """Whether somebody else works on the task, so that it would only wait."""
+
     def started(self, task: Task) -> None:
         """The task runs."""
 
@@ -54,6 +57,9 @@ class Watch(Protocol):
 
     def tick(self) -> None:
         """Time has passed."""
+
+    def stopping(self, tasks: int) -> None:
+        """So many tasks were told to save what they have and to end."""
 
 
 class Launcher(Protocol):

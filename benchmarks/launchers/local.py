@@ -58,6 +58,11 @@ def default_jobs(cores: int, gpus: int, processes: int) -> int:
     return max(1, (gpus or cores) // processes)
 
 
+def visible_cores() -> list[int]:
+    """The cores that this process may use. Not every system lets a process be confined to some."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def visible_gpus() -> list[str]:
     """The accelerators that commands may use, as CUDA_VISIBLE_DEVICES names them."""
     if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -79,7 +84,7 @@ class Local:
 
     def run(self, tasks: Sequence[Task], options: Options, watch: Watch) -> None:
         """Runs up to `options.jobs` tasks at once. Ctrl-C and SIGTERM are handed on, and end all of them."""
-        cores, gpus = sorted(os.sched_getaffinity(0)), visible_gpus()
+        cores, gpus = visible_cores(), visible_gpus()
         processes = options.resources.processes
         jobs = min(options.jobs or default_jobs(len(cores), len(gpus), processes), max(1, len(tasks)))
         everything, free = Share(tuple(cores), tuple(gpus)), share_out(jobs, cores, gpus)
@@ -87,6 +92,7 @@ class Local:
             try:
                 self._schedule(list(tasks), pool, free, everything, options, watch)
             except BaseException:
+                watch.stopping(len(self._running))
                 self._stop()
                 raise
 
@@ -108,12 +114,14 @@ class Local:
                 ended[task.name] = lacking(task, ended)
                 watch.ended(task, ended[task.name])
             ready = [task for task in left if all(name in ended or name not in names for name in task.after)]
-            for task in ready[: len(free)]:
+            for task in _not_busy(ready, len(free), watch):
                 share = free.pop()
                 alone = len(ready) == 1 and not running
                 watch.started(task)
                 running[pool.submit(self._try, task, everything if alone else share, options)] = (task, share)
                 left.remove(task)
+            if left and not running:
+                time.sleep(TICK_S)  # others work on all that is left
             for future in wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED).done:
                 task, share = running.pop(future)
                 free.append(share)
@@ -123,19 +131,25 @@ class Local:
 
     def _try(self, task: Task, share: Share, options: Options) -> str | None:
         """Runs the task up to `options.retry` + 1 times. None, or why it failed."""
-        code = 0
+        reason: str | None = None
         for _ in range(options.retry + 1):
-            code = self._run(task, share, options.resources.processes)
-            if code in (0, USAGE_ERROR, INTERRUPTED) or self._stopping.is_set():
+            try:
+                code = self._run(task, share, options.resources.processes)
+            except OSError as error:  # no room for its log, or no memory for a process
+                reason = f"it could not be started: {error.strerror or error} ({error.filename or task.log})"
+                continue
+            if code == 0:
+                return None
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            reason = f"{how}, {task.log}: {last_line(task.log)}"
+            if code in (USAGE_ERROR, INTERRUPTED) or self._stopping.is_set():
                 break
-        if code == 0:
-            return None
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{how}, {task.log}: {last_line(task.log)}"
+        return reason
 
     def _run(self, task: Task, share: Share, processes: int) -> int:
         task.log.parent.mkdir(parents=True, exist_ok=True)
-        os.sched_setaffinity(0, share.cores)  # of this thread, and so of what it starts
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, share.cores)  # of this thread, and so of what it starts
         with task.log.open("a", encoding="utf-8") as log:
             log.write(f"$ rlvr-gap {' '.join(task.command)}\n")
             log.flush()
@@ -151,15 +165,27 @@ class Local:
         return code
 
     def _stop(self) -> None:
-        """Tells all commands to save what they have and to end, and kills those that do not."""
+        """Tells all commands to save what they have and to end. A second Ctrl-C kills them, and so does time."""
         self._stopping.set()
         for process in list(self._running.values()):
             process.send_signal(signal.SIGTERM)
         until = time.monotonic() + _GRACE_S
-        while self._running and time.monotonic() < until:
-            time.sleep(0.1)
+        with contextlib.suppress(KeyboardInterrupt):
+            while self._running and time.monotonic() < until:
+                time.sleep(0.1)
         for process in list(self._running.values()):
             process.kill()
+
+
+def _not_busy(ready: Sequence[Task], most: int, watch: Watch) -> list[Task]:
+    """The first tasks that nobody else works on. The others are started when they are let go, to see what was done."""
+    chosen: list[Task] = []
+    for task in ready:
+        if len(chosen) == most:
+            break
+        if not watch.is_busy(task):
+            chosen.append(task)
+    return chosen
 
 
 @contextlib.contextmanager

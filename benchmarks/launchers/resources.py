@@ -53,7 +53,7 @@ class Resources(Strict):
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     """Per machine."""
     array_limit: Positive = 256
-    """Jobs of a grid that run at the same time."""
+    """Jobs of one array that run at the same time. An array is all cells that need the same base."""
     signal_s: Positive = 120
     """Seconds before the time limit at which a job is told to save a checkpoint; one training step must fit."""
     requeue_limit: Positive = 100
@@ -61,13 +61,15 @@ class Resources(Strict):
     setup: tuple[str, ...] = ()
     """Shell lines that run first, such as `module load cuda`."""
     sbatch: dict[str, str | int] = {}
-    """Further options of sbatch, by their long names."""
+    """Further options of sbatch, by their long names. The job's name is fixed: jobs are found by it."""
     throughput: Throughput | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.signal_s >= 60 * self.time_min:
             raise ValueError(f"signal_s = {self.signal_s} is not below the time limit of {60 * self.time_min} s")
+        if {"job-name", "job_name"} & set(self.sbatch):
+            raise ValueError("sbatch has a job name, but `rlvr-gap status` finds jobs by the name that they have")
         return self
 
     @property

@@ -23,6 +23,8 @@ from benchmarks.errors import Failure, UsageError
 from benchmarks.launchers.base import INTERRUPTED, USAGE_ERROR, Options, Task, Watch, last_line
 from benchmarks.launchers.resources import Resources
 
+JOB_NAME = "rlvr-gap"
+"""By it the jobs of all people are found in the queue: two of them may have started the same grid."""
 LARGEST_ARRAY = 1000
 """SLURM's own default for MaxArraySize is 1001."""
 _POLL_S = 0.2
@@ -149,7 +151,7 @@ def parameters(resources: Resources, after: Sequence[str] = ()) -> dict[str, Any
     """Resources as submitit's parameters."""
     r = resources
     wanted = {
-        "job_name": "rlvr-gap", "partition": r.partition, "account": r.account, "qos": r.qos,
+        "job_name": JOB_NAME, "partition": r.partition, "account": r.account, "qos": r.qos,
         "constraint": r.constraint, "time": r.time_min, "nodes": r.nodes, "ntasks_per_node": 1,
         "gpus_per_node": r.gpus or None, "cpus_per_task": r.cpus, "array_parallelism": r.array_limit,
         "mem": r.memory_gb, "signal_delay_s": r.signal_s,
@@ -163,10 +165,10 @@ def parameters(resources: Resources, after: Sequence[str] = ()) -> dict[str, Any
 
 
 def queue() -> Mapping[str, str] | None:
-    """The user's jobs in the queue, `12` or `12_3` -> state such as PENDING. None where SLURM does not answer."""
+    """Everybody's jobs of grids, `12` or `12_3` -> state such as PENDING. None where SLURM does not answer."""
     if shutil.which("squeue") is None:
         return None
-    command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T"]
+    command = ["squeue", f"--name={JOB_NAME}", "--noheader", "--array", "--format=%i %T"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):

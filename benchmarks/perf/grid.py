@@ -75,7 +75,7 @@ def _resume(cells: Sequence[GridCell]) -> None:
     left = {cell.name: cell for cell in cells if not cell.is_done}
     tasks = [run.task(cell, left) for cell in left.values()]
     assert len({task.name for task in tasks}) == len(left) and all(isinstance(task, Task) for task in tasks)
-    run.records()
+    run.records({})
 
 
 def _fill(cells: Sequence[GridCell]) -> None:

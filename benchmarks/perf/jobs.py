@@ -26,6 +26,10 @@ WAYS = {"side by side": 2, "one after another": 1}
 class Silent:
     """Hears nothing but failures."""
 
+    def is_busy(self, task: Task) -> bool:
+        """Nobody else is there."""
+        return False
+
     def started(self, task: Task) -> None:
         """Nothing."""
 
@@ -33,6 +37,9 @@ class Silent:
         """Nothing."""
 
     def tick(self) -> None:
+        """Nothing."""
+
+    def stopping(self, tasks: int) -> None:
         """Nothing."""
 
     def ended(self, task: Task, reason: str | None) -> None:

@@ -147,7 +147,7 @@ class CellRun:
         return read_done(self.folder, content_hash(question))
 
     def _wait(self, holder: Holder) -> None:
-        self.place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+        self.place.progress.wait(f"wait for {self.name}", f"{self.folder} is in the hands of {holder}")
 
     def _make(self, base_model: ModelRef, spec_hash: str) -> Record:
         """Trains and evaluates whatever is not there yet. A training that diverged is recorded and not evaluated."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import launchers
+from benchmarks.errors import Failure
 from benchmarks.launchers.base import Launcher, Options, Task
 from benchmarks.launchers.resources import Resources
 from benchmarks.progress import duration
@@ -16,11 +17,9 @@ from benchmarks.runs import status
 from benchmarks.runs.grid_plan import GridCell, note_plan
 from benchmarks.runs.home import claim_home
 from benchmarks.runs.lease import hold, holder_of
-from benchmarks.runs.overview import DONE, FAILED, QUEUED, RUNNING, CellState, state_of
+from benchmarks.runs.overview import DONE, JOBS, QUEUED, RUNNING, CellState, state_of
 from benchmarks.runs.run_folder import RECORD
 
-JOBS = "jobs"
-"""Folder of the cluster's own files."""
 _SUBMITTING = ".submitting"
 
 
@@ -48,6 +47,8 @@ class GridRun:
     def run(self, queue: Callable[[], Mapping[str, str] | None] = lambda: None) -> tuple[list[Record], dict[str, str]]:
         """Returns the records of the cells that are done, and why others failed. One that was submitted is in neither.
 
+        A record that is damaged is a failure too.
+
         `queue`: what the cluster's queue holds, for cells that were submitted before.
         """
         launcher = launchers.get(self.launcher)
@@ -61,11 +62,17 @@ class GridRun:
             else:
                 with hold(self.home / _SUBMITTING):  # two people who submit at once: the second sees the first's jobs
                     self._submit(launcher, left, failed, queue())
-        return self.records(), failed
+        return self.records(failed), failed
 
-    def records(self) -> list[Record]:
-        """Of the cells that are done."""
-        return [read_record(cell.run.folder / RECORD) for cell in self.cells if cell.is_done]
+    def records(self, failed: dict[str, str]) -> list[Record]:
+        """Those of the cells that are done. Why one cannot be used is added to `failed`."""
+        found = []
+        for cell in (one for one in self.cells if one.is_done):
+            try:
+                found.append(read_record(cell.run.folder / RECORD))
+            except Failure as error:
+                failed[cell.name] = str(error)
+        return found
 
     def _submit(
         self, launcher: Launcher, left: Sequence[GridCell], failed: dict[str, str], queue: Mapping[str, str] | None
@@ -104,6 +111,14 @@ class _Watch:
     def __init__(self, grid: GridRun, cells: Mapping[str, GridCell], failed: dict[str, str]) -> None:
         self.grid, self.cells, self.failed = grid, cells, failed
         self.began: dict[str, float] = {}
+        self.busy: set[str] = set()
+
+    def is_busy(self, task: Task) -> bool:
+        holder = holder_of(self.cells[task.name].run.folder)
+        if holder is not None and task.name not in self.busy:
+            self.busy.add(task.name)
+            self.grid.say(f"{task.name} is in the hands of {holder}: its record is read when it is done.")
+        return holder is not None
 
     def started(self, task: Task) -> None:
         self.began[task.name] = time.monotonic()
@@ -128,12 +143,18 @@ class _Watch:
             self.grid.say(f"{task.name}: {state.state} after {took}{f', {state.said}' if state.said else ''}")
             return
         self.failed[task.name] = reason
-        if state_of(cell.run.folder).state not in (DONE, FAILED, RUNNING):
+        written = status.read_status(cell.run.folder)  # a process that was killed has written nothing
+        says_why = written is not None and written.state == status.FAILED
+        if not says_why and state_of(cell.run.folder).state not in (DONE, RUNNING):
             self._note(task, state=status.FAILED, said=reason)
         self.grid.say(f"{task.name}: failed, {reason}")
 
     def tick(self) -> None:
         self.grid.show()
+
+    def stopping(self, tasks: int) -> None:
+        if tasks:
+            self.grid.say(f"{tasks} cells save what they have and end, in a minute at most; Ctrl-C again kills them.")
 
     def _note(self, task: Task, **changes: object) -> None:
         folder = self.cells[task.name].run.folder

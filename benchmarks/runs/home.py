@@ -7,8 +7,6 @@ runs/countdown-1a2b3c4d/      the runs of a suite that is called countdown too, 
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from benchmarks.errors import Failure
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.records.schema import read_record
+from benchmarks.runs.lease import hold
 from benchmarks.runs.run_folder import RECORD, SPEC, Place, read_spec
 from benchmarks.suites.schema import Suite
 
@@ -67,19 +66,8 @@ def claim_home(home: Path, suite: Suite) -> None:
     """Writes suite.json into a folder that has none. Raises Failure if another suite has just taken the folder."""
     path = home / FILE
     if not path.exists():
-        _write_first(path, {"schema": 1, "name": suite.name, "hash": suite.hash})
+        with hold(home):  # of several processes, the first one writes it
+            if not path.exists():
+                write_json_atomic(path, {"schema": 1, "name": suite.name, "hash": suite.hash})
     if (found := found_hash(home)) != suite.hash:
         raise Failure(f"{home} belongs to another suite of this name ({found}): the same command takes another folder.")
-
-
-def _write_first(path: Path, content: dict[str, Any]) -> None:
-    """Writes the file unless there is one: of several processes, one wins."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_json_atomic(draft, content)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        draft.unlink(missing_ok=True)

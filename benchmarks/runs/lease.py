@@ -38,6 +38,8 @@ class Holder:
 
     host: str
     pid: int
+    start: int | None = None
+    """When the process began, as filelock writes it: the boot in the high bits, clock ticks since then in the low."""
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host.partition('?')[0]}"
@@ -49,6 +51,22 @@ class Holder:
         return host == socket.gethostname() and (
             not mark or container == f"pidns-{os.stat('/proc/self/ns/pid').st_ino:x}"
         )
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process runs on this machine. Its number may have gone to one that began at another time."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return True
+        killed = fields[0] == "Z"  # it stays in the table until its parent has seen its end
+        return not killed and (self.start is None or self.start % 2**64 == int(fields[19]))
 
 
 class Lease:
@@ -120,31 +138,13 @@ def holder_of(folder: Path) -> Holder | None:
     holder = _named(SoftFileLease(path, lease_duration=LEASE_S))
     if holder is None:
         return None
-    lives = _lives(holder.pid) if holder.is_near else untouched_s < 2 * LEASE_S
+    lives = holder.lives if holder.is_near else untouched_s < 2 * LEASE_S
     return holder if lives else None
 
 
 def _named(lock: SoftFileLease) -> Holder | None:
     owner = lock.owner
-    return None if owner is None else Holder(owner.hostname, owner.pid)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """A killed process stays in the table until its parent has seen its end."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (OSError, IndexError):
-        return False
+    return None if owner is None else Holder(owner.hostname, owner.pid, owner.start)
 
 
 def end_with_parent() -> None:

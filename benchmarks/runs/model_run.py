@@ -67,7 +67,7 @@ class ModelRun:
             return self._run(model, lease)
 
     def _wait(self, holder: Holder) -> None:
-        self.place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+        self.place.progress.wait(f"wait for {self.folder.name}", f"{self.folder} is in the hands of {holder}")
 
     def _run(self, model: ModelRef, lease: Lease) -> Record:
         """The record is read under the lease: another process may just have added a dataset to it."""

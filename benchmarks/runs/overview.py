@@ -16,6 +16,8 @@ from benchmarks.runs.run_folder import RECORD, SPEC
 
 WAITING, QUEUED, RUNNING, DONE, FAILED, DIVERGED = "waiting", "queued", "running", "done", "failed", "diverged"
 STATES = (WAITING, QUEUED, RUNNING, DONE, FAILED, DIVERGED)
+JOBS = "jobs"
+"""Folder of the cluster's own files, beside the cells."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def state_of(folder: Path, planned: Mapping[str, str] = {}, jobs: Mapping[str, s
     if said.state == status.RUNNING and holder_of(folder) is not None:
         return CellState(**found, **_running(folder, said))
     so_far: dict[str, Any] = {"seconds": said.seconds, "tokens": status.training_tokens(folder)}
-    return CellState(**found, **so_far, **_not_running(said, jobs))
+    return CellState(**found, **so_far, **_not_running(folder, said, jobs))
 
 
 def _recorded(folder: Path, planned: Mapping[str, str]) -> dict[str, Any]:
@@ -106,9 +108,10 @@ def spent(record: Record) -> tuple[float, int]:
 
 def _running(folder: Path, said: status.Status) -> dict[str, Any]:
     total = f"/{said.total:.0f}" if said.total else ""
+    far = f": {said.done:.0f}{total} {said.unit}".rstrip() if said.total or said.done else ""
     return {
         "state": RUNNING,
-        "said": f"{said.stage}: {said.done:.0f}{total} {said.unit}".strip() if said.stage else "starts",
+        "said": f"{said.stage}{far}" if said.stage else "starts",
         "share": said.done / said.total if said.total else None,
         "left_s": said.left_s,
         "seconds": said.seconds + max(0.0, time.time() - said.updated),
@@ -116,24 +119,32 @@ def _running(folder: Path, said: status.Status) -> dict[str, Any]:
     }
 
 
-def _not_running(said: status.Status, jobs: Mapping[str, str] | None) -> dict[str, Any]:
-    in_queue = jobs is not None and said.job is not None and said.job in jobs
+def _not_running(folder: Path, said: status.Status, jobs: Mapping[str, str] | None) -> dict[str, Any]:
+    """The state of a cell that nobody works on, from what it said last and from the cluster's queue if it is known."""
     if said.state == status.FAILED:
         return {"state": FAILED, "said": said.said}
-    if in_queue:
-        return {"state": QUEUED, "said": "" if said.state == status.QUEUED else "queued again; it goes on where it was"}
-    if said.state == status.QUEUED:
-        gone = jobs is not None and bool(said.job)
-        why = f"job {said.job} has left the queue before it began (cancelled, or what it needs failed)"
-        return {"state": FAILED, "said": why} if gone else {"state": QUEUED, "said": ""}
+    if jobs is not None and said.job is not None:
+        return _by_queue(folder, said, jobs.get(said.job))
+    if said.state == status.QUEUED:  # without a number it never came to be submitted
+        return {"state": QUEUED if said.job else WAITING}
     if said.state == status.STOPPED:
-        if jobs is not None and said.job is not None:
-            return {
-                "state": FAILED,
-                "said": f"job {said.job} has left the queue (cancelled?); the same command goes on",
-            }
         return {"state": WAITING, "said": said.said}
     return {"state": FAILED, "said": "it ended without a word (killed?); the same command goes on"}
+
+
+def _by_queue(folder: Path, said: status.Status, at: str | None) -> dict[str, Any]:
+    """The same for a cell that is a job, which stands `at` a state in the queue, or is not there any more (None)."""
+    begun = said.state != status.QUEUED
+    if at == "RUNNING":
+        return {"state": RUNNING, "said": "starts"}
+    if at is not None:
+        return {"state": QUEUED, "said": "queued again; it goes on where it was" if begun else ""}
+    if begun:
+        return {"state": FAILED, "said": f"job {said.job} has left the queue (cancelled?); the same command goes on"}
+    why = "it was cancelled, what it needs failed, or its set-up failed"
+    logs = [path for path in (folder.parent / JOBS).glob(f"{said.job}_*_log.out") if path.stat().st_size]
+    see = f"; see {logs[0]}" if logs else ""
+    return {"state": FAILED, "said": f"job {said.job} has left the queue before it began ({why}{see})"}
 
 
 def _is_home(path: Path) -> bool:

@@ -52,13 +52,15 @@ class RunFolder:
     @classmethod
     def read(cls, folder: Path) -> RunFolder:
         """Reads the run. UsageError for an imported run or no run at all; Failure for an unfinished or damaged one."""
-        if not (folder / EVAL).is_dir():
+        if not (folder / EVAL).is_dir() and not (folder / RECORD).exists():
             raise UsageError(f"{folder} is not the folder of a run: expected {EVAL}/ and {RECORD} in it.")
         record = read_done(folder)
         if record is None:
             raise Failure(f"{folder} has no {RECORD}: finish the run first, with the command that began it.")
         if record.imported is not None:
             raise UsageError(f"{folder} was imported from counts: there are no completions to grade.")
+        if record.diverged:
+            raise UsageError(f"{folder} has no evaluations, because its training diverged: there is nothing to grade.")
         return cls(folder, record, parse(record.settings.get("suite"), str(folder / RECORD)))
 
     @property
@@ -86,7 +88,7 @@ class RunFolder:
         """
 
         def wait(holder: Holder) -> None:
-            place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
+            place.progress.wait(f"wait for {self.folder.name}", f"{self.folder} is in the hands of {holder}")
 
         with hold(self.folder, wait) as lease:
             return RunFolder.read(self.folder)._regrade(place, datasets, model, lease)

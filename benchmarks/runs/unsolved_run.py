@@ -24,7 +24,7 @@ from benchmarks.evaluation.plan import Question, problems_hash, read_question
 from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
 from benchmarks.files import write_json_atomic
 from benchmarks.records.evaluated import read_evaluated
-from benchmarks.runs.lease import hold
+from benchmarks.runs.lease import Holder, hold
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.runs.suite_evaluation import check_versions
@@ -68,9 +68,23 @@ def draw_for_unsolved(
 ) -> Unsolved:
     """Draws what is lacking, and writes and returns what came of it; what was drawn before is kept.
 
+    The run is read again under its folder's lease, because another process may have graded it anew since.
     A run without a base beside it, an unknown dataset, a bound below the run's own samples, counts that do not tell
     sound chains: UsageError. Another model than the run's, another version of the verifier: Failure.
     """
+
+    def wait(holder: Holder) -> None:
+        place.progress.wait(f"wait for {run.folder.name}", f"{run.folder} is in the hands of {holder}")
+
+    with hold(run.folder, wait) as lease:
+        found = _drawn(RunFolder.read(run.folder), dataset, up_to, place, verdict, model)
+        lease.check()
+        path = run.folder / UNSOLVED / verdict / dataset / "unsolved.json"
+        write_json_atomic(path, {"schema": 1, **asdict(found)})
+    return found
+
+
+def _drawn(run: RunFolder, dataset: str, up_to: int, place: Place, verdict: JudgedBy, model: str | None) -> Unsolved:
     base, trained = _sides(run, dataset, verdict)
     n, open_ids = trained.design.max_k, lost(base, trained)
     if up_to < n:
@@ -78,7 +92,7 @@ def draw_for_unsolved(
     folder = run.folder / UNSOLVED / verdict / dataset
     solved: dict[str, int] = {}
     if open_ids and up_to > n:
-        with hold(run.folder), _pool(run, dataset, len(open_ids), place, model) as pool:
+        with _pool(run, dataset, len(open_ids), place, model) as pool:
             for before, target in checkpoints(n, up_to):
                 left = [problem_id for problem_id in open_ids if problem_id not in solved]
                 if left:
@@ -86,9 +100,7 @@ def draw_for_unsolved(
                     solved |= {i: before + 1 + at for i, at in _first_successes(result, verdict).items()}
     unsolved = tuple(problem_id for problem_id in open_ids if problem_id not in solved)
     limit = upper_limit(up_to - n, CONFIDENCE) if unsolved and up_to > n else None
-    found = Unsolved(dataset, verdict, n, up_to, solved, unsolved, CONFIDENCE, limit)
-    write_json_atomic(folder / "unsolved.json", {"schema": 1, **asdict(found)})
-    return found
+    return Unsolved(dataset, verdict, n, up_to, solved, unsolved, CONFIDENCE, limit)
 
 
 def lost(base: Counts, trained: Counts) -> list[str]:

@@ -20,6 +20,9 @@ class Seen:
         self.events: list[tuple[str, str]] = []
         self.reasons: dict[str, str | None] = {}
 
+    def is_busy(self, task: Task) -> bool:
+        return False
+
     def started(self, task: Task) -> None:
         self.events.append(("started", task.name))
 
@@ -32,6 +35,9 @@ class Seen:
 
     def tick(self) -> None:
         pass
+
+    def stopping(self, tasks: int) -> None:
+        raise AssertionError("nobody stops it")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Killer:
         self.tag = secrets.token_hex(8)
         self.runners: list[subprocess.Popen[bytes]] = []
         self.kills = 0
+        self.killed: Callable[[int], None] = lambda kills: None
 
     def run(self, kills: int) -> None:
         """Kills at most so many processes; the grid may be done before."""
@@ -55,11 +57,10 @@ class Killer:
             return bool(self._alive())
         wanted = 2 if self.rng.random() < 0.05 else 1
         for _ in range(wanted - len(self.runners)):
+            command = [*self.command, "--retry", self.rng.choice("02")]
             with (self.out.parent / f"{self.out.name}.said").open("a") as said:
                 self.runners.append(
-                    subprocess.Popen(
-                        self.command, cwd=ROOT, env={**os.environ, TAG: self.tag}, stdout=said, stderr=said
-                    )
+                    subprocess.Popen(command, cwd=ROOT, env={**os.environ, TAG: self.tag}, stdout=said, stderr=said)
                 )
         return True
 
@@ -88,6 +89,7 @@ class Killer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.rng.choice(alive), signal.SIGKILL)
                 self.kills += 1
+                self.killed(self.kills)
         for one in self.runners:
             one.poll()
 

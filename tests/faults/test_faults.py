@@ -40,10 +40,17 @@ def kill(kills: int, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, c
     seed = int(os.environ.get("RLVR_GAP_FAULTS_SEED") or random.SystemRandom().randrange(2**32))
     with capsys.disabled():
         print(f"\n{kills} kills, RLVR_GAP_FAULTS_SEED={seed}", flush=True)
+
+    def say(kills: int) -> None:
+        if kills % 10 == 0:
+            with capsys.disabled():
+                print(f"{kills} kills, {grids} grids done", flush=True)
+
     rng, done, grids = random.Random(seed), 0, 0
     while done < kills:
         out = tmp_path / f"runs{grids}"
         killer = Killer(grid(suite, out, *CELLS), out, rng)
+        killer.killed = lambda more, before=done: say(before + more)  # type: ignore[misc]
         killer.run(kills - done)
         assert killer.kills, "a grid that nobody killed says nothing"
         assert results(out / "micro") == expected, f"after {killer.kills} kills, seed {seed}"
