@@ -231,7 +231,7 @@ class CellRun:
         """Writes spec.json into a new folder. Raises Failure for a folder with results of another spec."""
         if is_begun(self.folder):
             refuse_another_spec(self.folder, question)
-            if self._is_where_it_was():
+            if read_found_at(self.folder) == self._found_at():
                 return
         write_spec(self.folder, question, self._found_at())
 
@@ -256,7 +256,12 @@ class CellRun:
 
     def _is_where_it_was(self) -> bool:
         """Whether the folder's spec says where that is found which is not built in. Files may have moved since."""
-        return (self.folder / SPEC).exists() and read_found_at(self.folder) == self._found_at()
+        if not (self.folder / SPEC).exists():
+            return False
+        there, now = read_found_at(self.folder), self._found_at()
+        if not self.suite.outside:  # a built-in task is found by its name
+            there, now = ({key: value for key, value in one.items() if key != "suite"} for one in (there, now))
+        return there == now
 
     def _found_at(self) -> dict[str, Any]:
         """Returns what a training process needs besides: the suite, and where it finds what is not built in."""
