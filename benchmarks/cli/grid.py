@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +41,9 @@ def grid(
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting; several values make variants: training.learning_rate=1e-5,5e-5."),
+        typer.Option(
+            "--set", help="Run variants with other settings, as training.learning_rate=1e-5,5e-5; repeatable."
+        ),
     ] = None,
     launcher: Annotated[
         str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
@@ -82,11 +84,10 @@ def grid(
     from benchmarks.runs.variants import expand
 
     launchers.get(launcher)  # an unknown one is said before anything else is done
-    common, variants = expand(changes or [])
-    loaded = load_suite(suite, model, common)
+    loaded, variants = load_suite(suite, model), expand(changes or [])
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
     cells = plan(loaded, algos.split(), seeds.split(), place, variants)
-    options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, common, workers)]
+    options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return _plan(run)
@@ -101,10 +102,9 @@ def grid(
     _fail(failed, len(cells))
 
 
-def _changed(model: str, changes: Sequence[str], workers: int | None) -> list[str]:
+def _changed(model: str, workers: int | None) -> list[str]:
     """Options of a cell's command, where they differ from their defaults."""
-    options = [part for change in changes for part in ("--set", change)]
-    return [*options, *(["--model", model] if model else []), *(["--workers", str(workers)] if workers else [])]
+    return [*(["--model", model] if model else []), *(["--workers", str(workers)] if workers else [])]
 
 
 def _fail(failed: Mapping[str, str], cells: int) -> None:

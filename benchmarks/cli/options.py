@@ -25,10 +25,6 @@ WorkersOption = Annotated[
 ChangesOption = Annotated[
     list[str] | None, typer.Option("--set", help="Change a setting, such as training.learning_rate=1e-4; repeatable.")
 ]
-VaryOption = Annotated[
-    list[str] | None,
-    typer.Option("--vary", help="Like --set, but the cell is a named variant beside the suite's other cells."),
-]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[
     int, typer.Option("--processes", min=1, help="Number of training processes on each machine (torchrun).")

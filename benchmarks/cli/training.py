@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from benchmarks.cli.options import (
-    ChangesOption,
     EngineOption,
     LaunchOption,
     MeetingOption,
@@ -21,7 +20,6 @@ from benchmarks.cli.options import (
     QuietOption,
     SeedOption,
     SuiteOption,
-    VaryOption,
     WorkersOption,
     load_suite,
     say_home,
@@ -44,12 +42,20 @@ def bench(
     node_rank: NodeRankOption = None,
     rdzv_endpoint: MeetingOption = "",
     launch: LaunchOption = "",
-    changes: ChangesOption = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Run a variant with another setting, as training.learning_rate=1e-4, beside it; repeatable."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the variant; default: what --set changes.")] = "",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run the cell again from its start; what there was is moved aside.")
+    ] = False,
     beside: Annotated[
         list[str] | None,
         typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
     ] = None,
-    vary: VaryOption = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
 ) -> None:
@@ -73,14 +79,13 @@ def bench(
     with pause.on_sigterm(), Progress(quiet) as progress:
         machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
         place = Place(out, engine, workers, processes, progress, machines)
-        loaded = load_suite(suite, model, changes)
-        variant = variant_of(loaded, vary or [])
-        asked = variant.suite() if variant else loaded
+        loaded = load_suite(suite, model)
+        asked, variant = variant_of(loaded, changes or [], name)
         cell = CellRun(asked, algo, seed, place, tuple(beside or ()), variant)
         if machines.index > 0:
             return cell.join()
         say_home(cell.folder.parent, loaded.name, progress)
-        record = cell.run()
+        record = cell.run(fresh)
     if page:
         show([record], cell.folder.parent, cell.folder)
 

@@ -13,6 +13,6 @@ from __future__ import annotations
 
 from benchmarks.outside.find import Found, Kind, Offer, find, is_file, offers
 from benchmarks.outside.load import one_line
-from benchmarks.outside.source import Source, read_source
+from benchmarks.outside.source import Source, code_of_room, read_source
 
-__all__ = ["Found", "Kind", "Offer", "Source", "find", "is_file", "offers", "one_line", "read_source"]
+__all__ = ["Found", "Kind", "Offer", "Source", "code_of_room", "find", "is_file", "offers", "one_line", "read_source"]

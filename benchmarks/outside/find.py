@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any
 
 from benchmarks.errors import UsageError, unknown
 from benchmarks.outside.load import load_file, load_module
-from benchmarks.outside.source import Source
+from benchmarks.outside.source import Source, built_in_code
 from benchmarks.registry import lookup
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -56,6 +57,19 @@ class Found:
     """None for what is built in."""
     folder: Path | None = None
     """The folder of its file, against which references in it are resolved. None for what is built in."""
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Hashes of the code that it consists of, by file: its own, and that of the built-in classes it inherits from.
+
+        Comments, docstrings and layout do not count.
+        """
+        built_in = {
+            name: digest
+            for top in ("algorithms", "benchmarks")
+            for name, digest in built_in_code(typing.cast(Hashable, self.made_by), top).items()
+        }
+        return built_in | ({} if self.source is None else self.source.hashes)
 
 
 @dataclass(frozen=True)

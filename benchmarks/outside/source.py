@@ -1,16 +1,21 @@
-"""The source of a class from outside: the text of its file and of its own modules that this file imports.
+"""The source of a class: the text of its file and of its own modules that this file imports.
 
 Imports are read from the text (`ast`), also those inside functions. A module that is imported by a name made at run
 time (`importlib.import_module(name)`) is not seen, and neither are data files.
+
+Two texts are the same code if their syntax trees are, without docstrings: comments and layout change no number.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.errors import UsageError
 
@@ -32,8 +37,8 @@ class Source:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Returns the first 16 hex digits of each file's SHA-256, by name."""
-        return {name: _sha256(text)[:16] for name, text in sorted(self.files.items())}
+        """Returns 16 hex digits over each file's code, by name."""
+        return {name: code_hash(text) for name, text in sorted(self.files.items())}
 
     def to_json(self) -> dict[str, object]:
         """Returns the hash and all texts, for a record."""
@@ -42,6 +47,55 @@ class Source:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def code_hash(text: str) -> str:
+    """Returns 16 hex digits over the code of a text of Python, which are the same in every version of Python."""
+    return _sha256(repr(_bare(ast.parse(text))))[:16]
+
+
+def _bare(node: Any) -> Any:
+    """The syntax tree as nested tuples, without positions, docstrings and what is empty.
+
+    Newer versions of Python have fields that older ones lack, which are empty where older code is read.
+    """
+    if isinstance(node, list):
+        return tuple(map(_bare, node))
+    if not isinstance(node, ast.AST):
+        return node
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        fields["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
+    return (type(node).__name__, *((name, _bare(value)) for name, value in fields.items()))
+
+
+@functools.cache
+def built_in_code(made_by: type[Any], top: str) -> Mapping[str, str]:
+    """Returns the hashes of the project's own code behind a class and those that it inherits from, by file.
+
+    It is the code of the classes' files, and of the files beside them that these import. `top` is the project's package
+    that counts.
+    """
+    found: dict[str, str] = {}
+    for base in made_by.__mro__:
+        if base.__module__.partition(".")[0] == top:
+            file = Path(inspect.getfile(base)).resolve()
+            found |= code_of_room(file, file.parents[base.__module__.count(".")])
+    return found
+
+
+def code_of_room(file: Path, root: Path) -> dict[str, str]:
+    """Returns the hashes of a file's code and of what it imports from its own folder, by file.
+
+    Tables of names (`__init__.py`) change no number.
+    """
+    top, beside = file.relative_to(root).parts[0], file.parent.relative_to(root).as_posix()
+    return {
+        name: digest
+        for name, digest in read_source(file, root, top.__eq__).hashes.items()
+        if name.rpartition("/")[0] == beside and not name.endswith("__init__.py")
+    }
 
 
 def read_source(file: Path, root: Path, is_own: Callable[[str], bool]) -> Source:

@@ -29,10 +29,9 @@ def now() -> datetime:
 
 def provenance(started: datetime, finished: datetime) -> Provenance:
     """Returns the provenance of this process. Without git or a checkout, commit and dirty are None."""
-    commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain")
     return Provenance(
-        commit=commit or None,
+        commit=commit(),
         dirty=None if status is None else bool(status),
         versions={"python": platform.python_version(), **_versions()},
         command=command(),
@@ -40,6 +39,11 @@ def provenance(started: datetime, finished: datetime) -> Provenance:
         finished=finished,
         machine=machine(),
     )
+
+
+def commit() -> str | None:
+    """Returns the commit of this code, or None without git or a checkout."""
+    return _git("rev-parse", "HEAD") or None
 
 
 def command() -> str:

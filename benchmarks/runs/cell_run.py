@@ -29,12 +29,15 @@ from benchmarks.runs.lease import Holder, hold
 from benchmarks.runs.run_folder import (
     POINTS,
     RECORD,
+    SOURCE,
     SPEC,
     Place,
+    is_begun,
     read_done,
     read_found_at,
     read_spec,
     refuse_another_spec,
+    replace_run,
     write_spec,
 )
 from benchmarks.runs.suite_evaluation import check_versions, engine_of, evaluate_suite, gaps
@@ -114,25 +117,28 @@ class CellRun:
         others = self.beside if self.found is None else (*self.beside, self.found.reference)
         return CellRun(self.suite, BASE, 0, self.place, others, self.variant)
 
-    def run(self) -> Record:
+    def run(self, fresh: bool = False) -> Record:
         """Returns the cell's record. Finished parts are read back, and an interrupted cell continues.
 
         The base runs first if necessary. If another process runs the cell, this one waits for it and reads what it
-        wrote. Raises Failure for a folder that holds another question or cannot be read.
+        wrote. `fresh`: what the folder holds is moved away first. Raises Failure for a folder that holds another
+        question or cannot be read.
         """
         base_model = identify(self.suite.base_path, self.suite.base_revision)
         question = self.question(base_model)
-        if (record := self.done(question)) is not None and self._is_where_it_was():
-            return record
-        if not (self.folder / SPEC).exists():
+        if not fresh and (record := self.done(question)) is not None and self._is_where_it_was():
+            return self._say_done(record)
+        if fresh or not is_begun(self.folder):
             self._check()
         assert self.place.home is not None
         claim_home(self.place.home, self.table)
         with hold(self.folder, self._wait) as lease:
             remove_drafts(self.folder)
+            if fresh and (moved := replace_run(self.folder)) is not None:
+                self.place.progress.say(f"{self.name} starts afresh; what there was is in {moved}.")
             self.claim(question)
             if (record := self.done(question)) is not None:
-                return record
+                return self._say_done(record)
             with status.reporting(self.folder, self.place.progress):
                 record = self._make(base_model, content_hash(question))
                 refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
@@ -142,9 +148,15 @@ class CellRun:
 
     def done(self, question: dict[str, Any]) -> Record | None:
         """The record if there is one. Raises Failure if the folder is of another question."""
-        if (self.folder / SPEC).exists():
+        if is_begun(self.folder):
             refuse_another_spec(self.folder, question)
         return read_done(self.folder, content_hash(question))
+
+    def _say_done(self, record: Record) -> Record:
+        made = record.provenance
+        at = f" at {made.commit[:7]}{' with changes' if made.dirty else ''}" if made.commit else ""
+        self.place.progress.say(f"{self.name}: finished {made.finished:%Y-%m-%d}{at}, nothing run.")
+        return record
 
     def _wait(self, holder: Holder) -> None:
         self.place.progress.wait(f"wait for {self.name}", f"{self.folder} is in the hands of {holder}")
@@ -236,10 +248,10 @@ class CellRun:
     # -------------------------------------------------------------------------------- the spec
 
     def claim(self, question: dict[str, Any]) -> None:
-        """Writes spec.json into a new folder. Raises Failure for a folder with another spec."""
-        if (self.folder / SPEC).exists():
+        """Writes spec.json into a new folder. Raises Failure for a folder with results of another spec."""
+        if is_begun(self.folder):
             refuse_another_spec(self.folder, question)
-            if self._is_where_it_was():
+            if read_found_at(self.folder) == self._found_at():
                 return
         write_spec(self.folder, question, self._found_at())
 
@@ -253,20 +265,31 @@ class CellRun:
         }  # fmt: skip
 
     def source(self) -> dict[str, Any]:
-        """Returns the hash of each file of an algorithm that is not built in: another text is another algorithm."""
-        return {} if self.found is None or self.found.source is None else {"source": self.found.source.hashes}
+        """Returns the hashes of the code that decides the cell's numbers, by file: other code is another question.
+
+        That is the code of the algorithm, and of built-in tasks and verifiers.
+        """
+        code = {} if self.found is None else {**self.found.code, **self.suite.training.dataset.code}
+        for dataset in self.suite.evaluation.datasets.values():
+            code |= dataset.code
+        return {SOURCE: dict(sorted(code.items()))}
 
     def _is_where_it_was(self) -> bool:
         """Whether the folder's spec says where that is found which is not built in. Files may have moved since."""
-        return (self.folder / SPEC).exists() and read_found_at(self.folder) == self._found_at()
+        if not (self.folder / SPEC).exists():
+            return False
+        there, now = read_found_at(self.folder), self._found_at()
+        if not self.suite.outside:  # a built-in task is found by its name
+            there, now = ({key: value for key, value in one.items() if key != "suite"} for one in (there, now))
+        return there == now
 
     def _found_at(self) -> dict[str, Any]:
-        """Returns where a training process finds what is not built in."""
+        """Returns what a training process needs besides: the suite, and where it finds what is not built in."""
         if self.found is None:
             return {}
-        outside: dict[str, Any] = {} if self.found.source is None else {"algorithm": self.found.reference}
-        if self.suite.outside:
-            outside["suite"] = self.suite.model_dump(mode="json")
+        outside: dict[str, Any] = {"suite": self.suite.model_dump(mode="json")}
+        if self.found.source is not None:
+            outside["algorithm"] = self.found.reference
         if self.beside:
             outside["beside"] = list(self.beside)
         return outside
@@ -291,7 +314,7 @@ class CellRun:
     def of_folder(cls, folder: Path, place: Place) -> CellRun:
         """Returns the cell that `folder`'s spec.json asks for. This tells a training process what it is part of."""
         asked, found_at = read_spec(folder), read_found_at(folder)
-        data = {**found_at.get("suite", asked["suite"]), "name": folder.parent.name, "description": ""}
+        data = {**found_at["suite"], "name": folder.parent.name, "description": ""}
         algorithm, beside = found_at.get("algorithm", asked["algorithm"]), tuple(found_at.get("beside", ()))
         place = replace(place, home=folder.parent)
         cell = cls(parse(data, str(folder / SPEC)), algorithm, asked["seed"], place, beside, at=folder)

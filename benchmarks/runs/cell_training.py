@@ -20,6 +20,7 @@ from benchmarks.records.schema import LoadRecord, SpentRecord, TrainingRecord
 from benchmarks.runs.divergence import Outcome
 from benchmarks.runs.lease import end_with_parent
 from benchmarks.runs.run_folder import TRAIN, Place
+from benchmarks.runs.training_code import keep_code
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import Suite
 from benchmarks.tasks.prompts import render
@@ -68,9 +69,12 @@ class CellTraining:
 
     def run(self) -> Any:
         """Trains in the requested number of processes and returns an algorithms.train.TrainResult."""
-        from algorithms.checkpoints import set_damaged_aside
+        from algorithms.checkpoints import last_checkpoint, set_damaged_aside
+        from algorithms.train import RESULT_FILE
 
         set_damaged_aside(self.train_folder)
+        if not (self.train_folder / RESULT_FILE).exists():
+            keep_code(self.train_folder, is_begun=last_checkpoint(self.train_folder) is not None)
         with pause.training_in(self.train_folder):
             self._start()
             return self.train()

@@ -101,7 +101,7 @@ class GridRun:
         command = ["bench", "--algo", algorithm, "--seed", str(run.seed), *self.options]
         command += [part for reference in run.beside for part in ("--beside", reference)]
         if run.variant is not None:
-            command += [part for change in run.variant.changes for part in ("--vary", change)]
+            command += [part for change in run.variant.changes for part in ("--set", change)]
         return Task(cell.name, tuple(command), cell.log, waits)
 
 

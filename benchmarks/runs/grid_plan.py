@@ -19,7 +19,7 @@ from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.home import settle
 from benchmarks.runs.lease import hold
 from benchmarks.runs.run_folder import RECORD, Place
-from benchmarks.runs.variants import Variant
+from benchmarks.runs.variants import variant_of
 from benchmarks.suites.schema import Suite
 
 FILE = "grid.json"
@@ -91,15 +91,14 @@ def plan(
     names, numbers = _algorithms(asked), _seeds(seeds)
     beside = own(names)
     questions, cells = Questions(), dict[str, GridCell]()
-    made = [Variant(suite, tuple(changes)) if changes else None for changes in variants]
-    suites = [suite if variant is None else variant.suite() for variant in made]
+    made = [variant_of(suite, changes) for changes in variants]
     place = settle(place, suite)  # once for all
-    bases = [CellRun(s, BASE, 0, place, beside, v) for s, v in zip(suites, made, strict=True)]
+    bases = [CellRun(s, BASE, 0, place, beside, v) for s, v in made]
     for run in bases:
         cells.setdefault(run.name, GridCell(run, questions.hash(run)))
     for seed in numbers:
         for name in names:
-            for s, v, base in zip(suites, made, bases, strict=True):
+            for (s, v), base in zip(made, bases, strict=True):
                 run = CellRun(s, name, seed, place, beside, v)
                 if run.name in cells:
                     raise UsageError(f"two cells of this grid would be called {run.name}: give other values.")

@@ -19,12 +19,25 @@ from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation.plan import read_question
 from benchmarks.evaluation.regrade_dataset import Regrade, regrade
 from benchmarks.evaluation.stage import DatasetResult, read_result
+from benchmarks.files import content_hash
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Point, Record, read_record, write_record
 from benchmarks.runs.lease import Holder, Lease, hold
 from benchmarks.runs.model_run import EXTERNAL
-from benchmarks.runs.run_folder import EVAL, POINTS, RECORD, TRAIN, Place, read_done
+from benchmarks.runs.run_folder import (
+    EVAL,
+    POINTS,
+    RECORD,
+    SOURCE,
+    SPEC,
+    TRAIN,
+    Place,
+    read_done,
+    read_found_at,
+    read_spec,
+    write_spec,
+)
 from benchmarks.runs.suite_evaluation import check_versions, gaps
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap
@@ -106,9 +119,19 @@ class RunFolder:
         results = {name: done.result for name, done in graded.items() if done.result is not None}
         points = {step: self._regrade_point(step, names, place, base) for step in self.record.points}
         record = self._record(results, base).model_copy(update={"points": points})
+        if (self.folder / SPEC).exists():
+            record = record.model_copy(update={"spec_hash": self._renew_spec(names)})
         lease.check()
         write_record(self.folder / RECORD, record)
         return RunRegrade(record, graded, self._stale(record))
+
+    def _renew_spec(self, names: Sequence[str]) -> str:
+        """Puts today's code of the verifiers into the folder's spec, and returns its new hash."""
+        question, found_at = read_spec(self.folder), read_found_at(self.folder)
+        for name in names:
+            question[SOURCE] = {**question.get(SOURCE, {}), **self.suite.evaluation.datasets[name].verifier_code}
+        write_spec(self.folder, question, found_at)
+        return content_hash(question)
 
     def _verifier(self, name: str) -> Any:
         return self.suite.evaluation.datasets[name].make_verifier()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from benchmarks.records.schema import Record, read_record
 from benchmarks.runs.machines import Machines
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
+SOURCE = "source"
+"""The key of a spec that holds the hashes of the code that decides the cell's numbers, by file."""
+FRESH = "start the cell afresh with bench --fresh"
+REPLACED = ".replaced"
+"""What `--fresh` moves a cell's files to, beside the cells."""
 POINTS = "points"
 """Holds an evaluation for each training step that the suite names: points/step-150/eval/<dataset>."""
 
@@ -53,6 +59,23 @@ def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
     return record
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether the folder holds any result. A spec alone, of a command that failed at once, stands in nobody's way."""
+    return any((folder / name).exists() for name in (TRAIN, EVAL, POINTS, RECORD))
+
+
+def replace_run(folder: Path) -> Path | None:
+    """Moves what the folder holds out of the way and returns where it is now, or None if there was nothing."""
+    found = [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+    if not found:
+        return None
+    target = folder.parent / REPLACED / f"{folder.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    target.mkdir(parents=True)
+    for path in sorted(found, key=lambda path: path.name != RECORD):  # without its record, a cell is not done
+        path.rename(target / path.name)
+    return target
+
+
 def write_spec(folder: Path, question: dict[str, Any], found_at: dict[str, Any] | None = None) -> None:
     """Writes what the folder's run is asked for, with its hash.
 
@@ -67,15 +90,16 @@ def refuse_another_spec(folder: Path, asked: dict[str, Any]) -> None:
     different = _differences(read_spec(folder), asked)
     if different:
         name, old, new = different[0]
-        if (source := name.partition("source.")[2]) and not name.partition("source.")[0]:
-            raise Failure(
-                f"{folder} holds a run of another text of {source} ({old} there, {new} now): "
-                "choose another OUT, remove the folder, or give the class another name."
-            )
         more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+        if name.startswith(f"{SOURCE}."):
+            file = name.removeprefix(f"{SOURCE}.")
+            raise Failure(
+                f"{folder} holds a run with other code of {file} ({old or 'none'} there, {new or 'none'} now){more}: "
+                f"{FRESH}, or choose another OUT."
+            )
         raise Failure(
-            f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: "
-            "choose another OUT, or remove it."
+            f"{folder} holds a run with {name} = {old!r}, but you asked for {new!r}{more}: {FRESH}, or choose another "
+            "OUT."
         )
 
 

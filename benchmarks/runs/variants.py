@@ -1,4 +1,4 @@
-"""Named variants of a suite: `--set training.learning_rate=1e-5,5e-5` makes two cells where there was one.
+"""Named variants of a suite: `--set training.learning_rate=5e-5` makes another cell, beside that of the suite itself.
 
 A variant is a list of changes, and its name says what they are: `learning_rate-5e-5`. Variants that change how a policy
 is trained, and nothing else, share the suite's base and stand in its tables. A variant that changes anything else has a
@@ -19,6 +19,7 @@ from benchmarks.suites.schema import Suite, with_changes
 _OPEN, _CLOSE, _QUOTES = "[{(", "]})", "\"'"
 _TRAINING = "training."
 _LONGEST = 60
+_LABEL = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,14 @@ class Variant:
     of: Suite
     changes: tuple[str, ...]
     """Such as `training.learning_rate=5e-5`, in their order."""
+    label: str = ""
+    """A name of the user's own."""
 
     @property
     def name(self) -> str:
         """What the cell's folder ends in: the last part of each key with its value, or the hash of a long value."""
+        if self.label:
+            return self.label
         name = "-".join(_word(change, self.changes) for change in self.changes)
         return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}-{content_hash(list(self.changes))[:8]}"
 
@@ -40,34 +45,41 @@ class Variant:
         """Whether it is measured from the suite's own base: it is, if nothing but the training is changed."""
         return all(change.startswith(_TRAINING) for change in self.changes)
 
-    def suite(self) -> Suite:
-        """The suite with the changes. UsageError if one of them is not valid."""
-        return with_changes(self.of, self.changes)
+
+def variant_of(suite: Suite, changes: Sequence[str], label: str = "") -> tuple[Suite, Variant | None]:
+    """Returns the suite with the changes, and what it is a variant by: None where no result depends on any of them.
+
+    UsageError if a change is not valid, or the label cannot be part of a folder's name.
+    """
+    if label and not _LABEL.fullmatch(label):
+        raise UsageError(f"--name '{label}': expected letters, digits, '.', '_' and '-': folders are called after it.")
+    changed = with_changes(suite, changes)
+    decisive = tuple(change for change in changes if _matters(suite, change)) if changed.hash != suite.hash else ()
+    return changed, Variant(suite, decisive, label) if decisive or label else None
 
 
-def variant_of(suite: Suite, changes: Sequence[str]) -> Variant | None:
-    """The variant of the suite with these changes; None without any."""
-    return Variant(suite, tuple(changes)) if changes else None
+def _matters(suite: Suite, change: str) -> bool:
+    """Whether a result depends on the change. One that is valid only beside others counts as one that matters."""
+    try:
+        return with_changes(suite, [change]).hash != suite.hash
+    except UsageError:
+        return True
 
 
-def expand(changes: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Returns the changes with one value, and all combinations of those with several: [()] if there is none.
+def expand(changes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns all combinations of the values between commas: one list of changes for each variant.
 
     >>> expand(["training.group_size=4", "training.learning_rate=1e-5,5e-5"])
-    (['training.group_size=4'], [('training.learning_rate=1e-5',), ('training.learning_rate=5e-5',)])
+    [('training.group_size=4', 'training.learning_rate=1e-5'), ('training.group_size=4', 'training.learning_rate=5e-5')]
     """
-    common: list[str] = []
-    several: list[list[str]] = []
+    choices = []
     for change in changes:
         key, equals, value = change.partition("=")
         values = split_values(value)
-        if len(values) == 1:
-            common.append(change)
-        elif len(set(values)) < len(values) or not all(values):
+        if len(values) > 1 and (len(set(values)) < len(values) or not all(values)):
             raise UsageError(f"--set '{change}': expected different values between the commas, as 1e-5,5e-5.")
-        else:
-            several.append([f"{key}{equals}{one}" for one in values])
-    return common, list(itertools.product(*several))
+        choices.append([f"{key}{equals}{one}" for one in values])
+    return list(itertools.product(*choices))
 
 
 def split_values(text: str) -> list[str]:

@@ -32,6 +32,8 @@ from benchmarks.verifiers import Verifier
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
 """Matches a number that YAML 1.1 would read as text, such as 1e-4."""
+NO_RESULT = ("save_every_steps", "keep_steps")
+"""Keys of `training` that no result depends on."""
 SUITES = Path(__file__).parent
 BASE_MODELS = Path(__file__).parents[1] / "base_models"
 
@@ -76,6 +78,19 @@ class Dataset(Strict):
         task, found = self._made()
         both = {"task": found, "verifier": verifiers.find(task.verifier, found.folder)}
         return {kind: one for kind, one in both.items() if one.source is not None}
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Hashes of the code of a built-in task and verifier, by file. `asked` has those of others."""
+        found = self._made()[1]
+        return {**({} if found.source is not None else found.code), **self.verifier_code}
+
+    @property
+    def verifier_code(self) -> dict[str, str]:
+        """The verifier's part of `code`."""
+        task, found = self._made()
+        verifier = verifiers.find(task.verifier, found.folder)
+        return {} if verifier.source is not None else verifier.code
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -169,6 +184,8 @@ class Suite(Strict):
         The key `evaluation.checkpoints` is there only if a suite has some.
         """
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
+        for key in NO_RESULT:
+            del asked["training"][key]
         asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:

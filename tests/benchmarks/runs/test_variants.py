@@ -10,7 +10,7 @@ from benchmarks.records.schema import BASE
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.grid_plan import plan
 from benchmarks.runs.run_folder import Place
-from benchmarks.runs.variants import Variant, expand, split_values
+from benchmarks.runs.variants import Variant, expand, split_values, variant_of
 from benchmarks.suites.schema import parse
 from tests.benchmarks.micro import data
 
@@ -33,10 +33,35 @@ def test_values_are_split_at_commas_outside_of_brackets_and_quotes(text, values)
 
 
 def test_expand():
-    common, variants = expand(["evaluation.k=4", "training.learning_rate=1e-5,5e-5", "training.group_size=2,4"])
-    assert common == ["evaluation.k=4"]
-    assert variants == [(rate, f"training.group_size={size}") for rate in RATES for size in (2, 4)]
-    assert expand([]) == ([], [()])
+    variants = expand(["evaluation.k=4", "training.learning_rate=1e-5,5e-5", "training.group_size=2,4"])
+    assert variants == [("evaluation.k=4", rate, f"training.group_size={size}") for rate in RATES for size in (2, 4)]
+    assert expand([]) == [()]
+
+
+def test_a_setting_on_which_no_result_depends_makes_no_variant():
+    changed, variant = variant_of(SUITE, ["training.save_every_steps=2"])
+    assert variant is None and changed.training.save_every_steps == 2 and changed.hash == SUITE.hash
+    changed, variant = variant_of(SUITE, ["training.save_every_steps=2", RATES[0]])
+    assert variant is not None and variant.name == "learning_rate-1e-5"
+    assert (changed.training.save_every_steps, changed.training.learning_rate) == (2, 1e-5)
+
+
+def test_a_value_that_the_suite_has_already_makes_no_variant():
+    assert variant_of(SUITE, ["training.learning_rate=1e-3"]) == (SUITE, None)
+
+
+def test_changes_that_are_valid_only_together_are_one_variant():
+    """A group of 3 splits into no 2 mini-batches, and 3 mini-batches fit no group of 4."""
+    changes = ["training.group_size=3", "training.mini_batches_per_step=3"]
+    variant = variant_of(SUITE, changes)[1]
+    assert variant is not None and variant.changes == tuple(changes)
+
+
+def test_a_name_of_ones_own():
+    variant = variant_of(SUITE, [RATES[0]], "slow")[1]
+    assert variant is not None and variant.name == "slow" and variant.changes == (RATES[0],)
+    with pytest.raises(UsageError, match="--name 'a/b': expected letters"):
+        variant_of(SUITE, [], "a/b")
 
 
 @pytest.mark.parametrize("change", ["training.group_size=4,4", "training.group_size=4,"])
@@ -77,9 +102,9 @@ def test_cells_of_a_grid(tmp_path):
 
 def test_variants_of_the_training_share_a_base_and_others_do_not(tmp_path):
     place = Place(tmp_path)
-    own, shared = Variant(SUITE, ("evaluation.k=4",)), Variant(SUITE, (RATES[0],))
-    assert CellRun(own.suite(), "grpo", 0, place, variant=own).base.name == "base-k-4"
-    base = CellRun(shared.suite(), "grpo", 0, place, variant=shared).base
+    own, shared = variant_of(SUITE, ["evaluation.k=4"]), variant_of(SUITE, [RATES[0]])
+    assert CellRun(own[0], "grpo", 0, place, variant=own[1]).base.name == "base-k-4"
+    base = CellRun(shared[0], "grpo", 0, place, variant=shared[1]).base
     assert base.name == BASE and base.suite == SUITE
     cells = plan(SUITE, ["grpo"], ["0"], place, [("evaluation.k=4",), ("evaluation.k=2",)])
     assert [cell.name for cell in cells] == ["base-k-4", "base-k-2", "grpo-s0-k-4", "grpo-s0-k-2"]
@@ -87,8 +112,8 @@ def test_variants_of_the_training_share_a_base_and_others_do_not(tmp_path):
 
 
 def test_a_training_process_finds_the_folder_of_its_variant(tmp_path):
-    variant = Variant(SUITE, (RATES[0],))
-    run = CellRun(variant.suite(), "grpo", 0, Place(tmp_path), variant=variant)
+    changed, variant = variant_of(SUITE, [RATES[0]])
+    run = CellRun(changed, "grpo", 0, Place(tmp_path), variant=variant)
     run.claim(run.question(ModelRef("", None, "hash")))
     found = CellRun.of_folder(run.folder, Place())
     assert found.folder == run.folder == tmp_path / "micro" / "grpo-s0-learning_rate-1e-5"
