@@ -82,8 +82,9 @@ def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.slow
 def test_variants_share_a_base_and_a_changed_suite_has_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
-    suite, out = write(tmp_path, SCRIPTED), tmp_path / "runs"
-    for changes in (["training.learning_rate=1e-3,2e-3"], ["evaluation.k=4"]):
+    out = tmp_path / "runs"
+    for in_suite, changes in ({}, ["training.learning_rate=2e-3,3e-3"]), ({"evaluation.k": 4}, []):
+        suite = write(tmp_path, SCRIPTED | in_suite)
         arguments = ["--suite", suite, "--out", out, "--launcher", "inprocess", "--algos", "grpo"]
         arguments += [part for change in changes for part in ("--set", change)]
         monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", *map(str, arguments)])
@@ -92,9 +93,9 @@ def test_variants_share_a_base_and_a_changed_suite_has_a_folder_of_its_own(monke
     (other,) = [path for path in out.iterdir() if path.name != "micro"]
     assert f"{out / 'micro'} belongs to another suite of this name: this one's runs go to {other}" in said.err
     cells = {path.parent.name: read_record(path) for path in (out / "micro").glob("*/record.json")}
-    assert set(cells) == {"base", "grpo-s0-learning_rate-1e-3", "grpo-s0-learning_rate-2e-3"}
+    assert set(cells) == {"base", "grpo-s0-learning_rate-2e-3", "grpo-s0-learning_rate-3e-3"}
     assert {record.suite.hash for record in cells.values()} == {cells["base"].suite.hash}
-    assert {record.cell.variant for record in cells.values()} == {None, "learning_rate-1e-3", "learning_rate-2e-3"}
+    assert {record.cell.variant for record in cells.values()} == {None, "learning_rate-2e-3", "learning_rate-3e-3"}
     assert {path.parent.name for path in other.glob("*/record.json")} == {"base", "grpo-s0"}
     assert read_record(other / "base" / "record.json").suite.hash != cells["base"].suite.hash
     assert "Kept apart" not in (out / "micro" / "index.html").read_text()
