@@ -99,8 +99,6 @@ class CellTraining:
         if done.returncode:
             raise Failure(f"training in {world} processes ended with exit code {done.returncode}.")
 
-        return self.train()
-
     def train(self) -> Any:
         """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
         from algorithms.train import train
