@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from algorithms import pause
 from benchmarks.errors import UsageError
 from benchmarks.runs import machines
 from benchmarks.runs.machines import Machines
@@ -55,6 +56,20 @@ def test_what_is_missing_is_said(environment, index, endpoint, line, monkeypatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=line):
         find(2, environment, index, endpoint)
+
+
+def test_only_the_first_machine_takes_a_pause_back(tmp_path):
+    """A signal that reaches another machine leaves the file where the first one's training reads it."""
+    asked = tmp_path / pause.FILE
+    with pause.training_in(tmp_path):
+        with pause.training_in(tmp_path, first=False):
+            pause._handle(0, None)
+            assert pause.was_asked(tmp_path)
+        assert asked.exists()
+    assert not asked.exists()
+    asked.touch()
+    with pause.training_in(tmp_path, first=False):
+        assert pause.was_asked(tmp_path)
 
 
 def test_commands():
