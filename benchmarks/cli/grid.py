@@ -133,14 +133,14 @@ def status(
     if as_json:
         print(json.dumps([state.to_json() for state in overview(runs, _queue())], indent=2))
         return
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 120)
     if not watch:
-        console.print(table(overview(runs, _queue())))
+        console.print(table(overview(runs, _queue()), console.width))
         return
     queue, asked = _queue(), time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(table(overview(runs, queue)), refresh=True)
+            live.update(table(overview(runs, queue), console.width), refresh=True)
             time.sleep(WATCH_S)
             if time.monotonic() - asked >= QUEUE_S:
                 queue, asked = _queue(), time.monotonic()
@@ -230,5 +230,5 @@ def _shown(run: GridRun, quiet: bool) -> Iterator[GridRun]:
     with Live(console=console, auto_refresh=False) as live:
         yield replace(
             run, say=lambda line: console.print(line, markup=False, highlight=False),
-            show=lambda: live.update(table(states(run.home)), refresh=True),
+            show=lambda: live.update(table(states(run.home), console.width), refresh=True),
         )  # fmt: skip
