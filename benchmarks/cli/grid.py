@@ -85,7 +85,7 @@ def grid(
     common, variants = expand(changes or [])
     loaded = load_suite(suite, model, common)
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
-    cells = plan(loaded, algos.split(), seeds.split(), place, variants)
+    cells = plan(loaded, algos.split(), seeds.split(), place, variants, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, common, workers)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
