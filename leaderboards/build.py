@@ -46,6 +46,8 @@ class Page:
     n_records: int
     broken: tuple[Broken, ...]
     """Record files and counts that could not be used; the page lists them too."""
+    diverged: tuple[Broken, ...] = ()
+    """Trainings that came to nothing that could be scored, and why; the page lists them too."""
 
 
 @dataclass
@@ -124,9 +126,20 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     paths = [run_dirs_or_records] if isinstance(run_dirs_or_records, Path | str) else list(run_dirs_or_records)
     entries, broken = load(paths)
     sections = make_sections(entries, broken)
-    text = render(title, sections, broken, len(entries))
+    diverged = tuple(sorted(_diverged(entries), key=str))
+    text = render(title, sections, broken, len(entries), diverged)
     write_text_atomic(out_html, text)
-    return Page(Path(out_html), len(entries), tuple(broken))
+    return Page(Path(out_html), len(entries), tuple(broken), diverged)
+
+
+def _diverged(entries: Sequence[Entry]) -> list[Broken]:
+    """The trainings that diverged, with why and after what cost. None of them has a row, because none has a score."""
+    found = [(entry.where, entry.record.training) for entry in entries if entry.record.diverged]
+    return [
+        Broken(where, f"{one.diverged_because or 'no reason is given'} (after {one.steps} steps, {one.tokens} tokens)")
+        for where, one in found
+        if one is not None
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ sections
@@ -137,8 +150,6 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     rows: dict[Key, list[CellRow]] = defaultdict(list)
     bases: dict[Key, list[CellRow]] = defaultdict(list)
     for entry in entries:
-        if entry.record.diverged and entry.record.training is not None:
-            broken.append(Broken(entry.where, f"it diverged: {entry.record.training.diverged_because or 'no reason'}"))
         for dataset, evaluation in entry.record.evaluations.items():
             row = _row(entry, dataset, evaluation, broken)
             (bases if row.status == "base" else rows)[summary.key(entry.record, dataset)].append(row)
@@ -325,7 +336,9 @@ def _plot(figure: Figure, name: str, caption: str) -> Plot:
 # ------------------------------------------------------------------------------------------------ page out
 
 
-def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_records: int) -> str:
+def render(
+    title: str, sections: Sequence[Section], broken: Sequence[Broken], n_records: int, diverged: Sequence[Broken] = ()
+) -> str:
     """Returns the page as text, which does not depend on when or where it was made."""
     environment = Environment(
         loader=FileSystemLoader(PAGE_TEMPLATES),
@@ -341,7 +354,7 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
     environment.globals |= shown
     template = environment.get_template("page.html.j2")
-    return template.render(title=title, sections=sections, broken=broken, n_records=n_records)
+    return template.render(title=title, sections=sections, broken=broken, n_records=n_records, diverged=diverged)
 
 
 def _phases(rows: Sequence[CellRow]) -> list[str]:

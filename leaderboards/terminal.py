@@ -70,7 +70,7 @@ def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
 
     One trained cell is shown with its datasets side by side, two to a table. Several cells get a table per dataset.
     """
-    trained = [record for record in records if record.gap is not None]
+    trained = [record for record in records if record.gap is not None and not record.diverged]
     parts: list[RenderableType]
     if len(trained) == 1:
         names = list(trained[0].gap or {})

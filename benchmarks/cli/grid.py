@@ -86,7 +86,7 @@ def grid(
     launchers.get(launcher)  # an unknown one is said before anything else is done
     loaded, variants = load_suite(suite, model), expand(changes or [])
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
-    cells = plan(loaded, algos.split(), seeds.split(), place, variants)
+    cells = plan(loaded, algos.split(), seeds.split(), place, variants, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
@@ -133,14 +133,14 @@ def status(
     if as_json:
         print(json.dumps([state.to_json() for state in overview(runs, _queue())], indent=2))
         return
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 120)
     if not watch:
-        console.print(table(overview(runs, _queue())))
+        console.print(table(overview(runs, _queue()), console.width))
         return
     queue, asked = _queue(), time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(table(overview(runs, queue)), refresh=True)
+            live.update(table(overview(runs, queue), console.width), refresh=True)
             time.sleep(WATCH_S)
             if time.monotonic() - asked >= QUEUE_S:
                 queue, asked = _queue(), time.monotonic()
@@ -230,5 +230,5 @@ def _shown(run: GridRun, quiet: bool) -> Iterator[GridRun]:
     with Live(console=console, auto_refresh=False) as live:
         yield replace(
             run, say=lambda line: console.print(line, markup=False, highlight=False),
-            show=lambda: live.update(table(states(run.home)), refresh=True),
+            show=lambda: live.update(table(states(run.home), console.width), refresh=True),
         )  # fmt: skip

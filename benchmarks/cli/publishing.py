@@ -17,6 +17,8 @@ def leaderboard(
     from leaderboards.build import build
 
     page = build(runs, out)
+    for diverged in page.diverged:
+        print(f"diverged, and so not scored: {diverged}", file=sys.stderr)
     for broken in page.broken:
         print(f"not shown: {broken}", file=sys.stderr)
     print(f"{page.path} shows {page.n_records} records")

@@ -19,5 +19,7 @@ def show(records: Sequence[Record], suite_folder: Path, cell_folder: Path) -> No
     where = cell_folder / RECORD if cell_folder != suite_folder else suite_folder
     console = Console(width=None if Console().is_terminal else 100)
     console.print(report(list(records), {"record": where, "page": suite_folder / "index.html"}))
+    for diverged in page.diverged:
+        console.print(f"diverged, and so not scored: {diverged}", markup=False)
     for broken in page.broken:
         console.print(f"not shown on the page: {broken}", markup=False)

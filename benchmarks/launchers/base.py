@@ -78,12 +78,16 @@ def lacking(task: Task, ended: Mapping[str, str | None]) -> str | None:
     return f"it needs {failed[0]}, which failed" if failed else None
 
 
+BEGINS = "$ rlvr-gap "
+"""What a line of a log begins with that says which command was started."""
+
+
 def last_line(log: Path) -> str:
-    """The last line that a task printed."""
+    """The last line that a task printed, or that there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
             lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1].strip()[:300] if lines else ""
+    return lines[-1].strip()[:300] if lines and not lines[-1].startswith(BEGINS) else "it printed nothing"

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from benchmarks.launchers.base import INTERRUPTED, USAGE_ERROR, Options, Task, Watch, lacking, last_line
+from benchmarks.launchers.base import BEGINS, INTERRUPTED, USAGE_ERROR, Options, Task, Watch, lacking, last_line
 
 TICK_S = 1.0
 _GRACE_S = 60.0
@@ -151,7 +151,7 @@ class Local:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, share.cores)  # of this thread, and so of what it starts
         with task.log.open("a", encoding="utf-8") as log:
-            log.write(f"$ rlvr-gap {' '.join(task.command)}\n")
+            log.write(f"{BEGINS}{' '.join(task.command)}\n")
             log.flush()
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks", *task.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.launchers.base import INTERRUPTED, USAGE_ERROR, Options, Task, Watch, last_line
+from benchmarks.launchers.base import BEGINS, INTERRUPTED, USAGE_ERROR, Options, Task, Watch, last_line
 from benchmarks.launchers.resources import Resources
 
 JOB_NAME = "rlvr-gap"
@@ -56,7 +56,7 @@ class Job:
 
     def _run(self) -> int:
         with open(self.log, "a", encoding="utf-8") as log:
-            log.write(f"$ rlvr-gap {' '.join(self.command)}\n")
+            log.write(f"{BEGINS}{' '.join(self.command)}\n")
             log.flush()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks", *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import algorithms
-from benchmarks.engines.identity import ModelRef, identify
+from benchmarks.engines.identity import ModelRef, identify, is_local
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.records.schema import BASE
@@ -61,6 +61,8 @@ class GridCell:
 class Questions:
     """Makes the hash of each cell's question from parts that many cells have in common."""
 
+    guess: bool = False
+    """Whether a model of the hub that cannot be reached gets a made-up identity, of which no cell is done."""
     models: dict[str, ModelRef] = field(default_factory=dict)
     asked: dict[int, dict[str, Any]] = field(default_factory=dict)
     """By the suite's identity: the plan keeps all suites alive."""
@@ -69,12 +71,20 @@ class Questions:
         """The hash that the cell's spec.json and record have."""
         suite = run.suite
         if suite.base_model not in self.models:
-            self.models[suite.base_model] = identify(suite.base_path, suite.base_revision)
+            self.models[suite.base_model] = self._identify(suite)
         source = run.source()
         if id(suite) not in self.asked:
             question = run.question(self.models[suite.base_model])
             self.asked[id(suite)] = {key: value for key, value in question.items() if key not in source}
         return content_hash(self.asked[id(suite)] | {"algorithm": run.algorithm, "seed": run.seed} | source)
+
+    def _identify(self, suite: Suite) -> ModelRef:
+        try:
+            return identify(suite.base_path, suite.base_revision)
+        except (UsageError, Failure, OSError):
+            if not self.guess or is_local(suite.base_path):
+                raise
+            return ModelRef(suite.base_path, None, "not found")
 
 
 def plan(
@@ -83,14 +93,17 @@ def plan(
     seeds: Sequence[str],
     place: Place,
     variants: Sequence[Sequence[str]] = ((),),
+    *,
+    guess: bool = False,
 ) -> list[GridCell]:
     """The bases, then all algorithms and variants of the first seed, of the second, and so on.
 
-    `variants`: lists of changes; an empty one is the suite itself. Raises UsageError for unknown names and values.
+    `variants`: lists of changes; an empty one is the suite itself. `guess`: a model of the hub need not be reached.
+    Raises UsageError for unknown names and values.
     """
     names, numbers = _algorithms(asked), _seeds(seeds)
     beside = own(names)
-    questions, cells = Questions(), dict[str, GridCell]()
+    questions, cells = Questions(guess), dict[str, GridCell]()
     made = [variant_of(suite, changes) for changes in variants]
     place = settle(place, suite)  # once for all
     bases = [CellRun(s, BASE, 0, place, beside, v) for s, v in made]

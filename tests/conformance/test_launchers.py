@@ -8,20 +8,23 @@ import pytest
 
 from benchmarks import launchers
 from benchmarks.errors import UsageError
+from benchmarks.launchers import local
 from benchmarks.launchers.base import Options, Task
 
 WAITING = ["inprocess", "local"]
 
 
 class Seen:
-    """What a launcher told."""
+    """What a launcher told. `busy`: how often the launcher is told that somebody else works on a task."""
 
-    def __init__(self) -> None:
+    def __init__(self, **busy: int) -> None:
+        self.busy = busy
         self.events: list[tuple[str, str]] = []
         self.reasons: dict[str, str | None] = {}
 
     def is_busy(self, task: Task) -> bool:
-        return False
+        self.busy[task.name] = self.busy.get(task.name, 0) - 1
+        return self.busy[task.name] >= 0
 
     def started(self, task: Task) -> None:
         self.events.append(("started", task.name))
@@ -82,6 +85,32 @@ def test_retries_are_counted_and_wrong_input_is_not_tried_again(counts):
     logs = {name: (counts.parent / "logs" / f"{name}.log").read_text().count("$ rlvr-gap") for name in ("bad", "wrong")}
     assert logs == {"bad": 3, "wrong": 1}
     assert "exit code 1" in (seen.reasons["bad"] or "") and "exit code 2" in (seen.reasons["wrong"] or "")
+
+
+def test_tasks_that_somebody_else_works_on_come_last(counts, monkeypatch):
+    """When they are let go they are started too, if only to see what was done."""
+    monkeypatch.setattr(local, "TICK_S", 0.05)
+    seen = Seen(theirs=1000)
+    tasks = [task("theirs", counts), task("mine", counts), task("more", counts)]
+    ended = seen.ended
+
+    def let_go(done: Task, reason: str | None) -> None:
+        ended(done, reason)
+        if done.name == "more":
+            seen.busy["theirs"] = 3  # a little longer, with nothing else left to do
+
+    monkeypatch.setattr(seen, "ended", let_go)
+    launchers.get("local").run(tasks, Options(jobs=1), seen)
+    assert [name for what, name in seen.events if what == "started"] == ["mine", "more", "theirs"]
+    assert set(seen.reasons.values()) == {None}
+
+
+def test_a_log_that_cannot_be_written_fails_one_task(counts):
+    seen = Seen()
+    (counts.parent / "file").write_text("")
+    bad = Task("bad", ("gap",), counts.parent / "file" / "bad.log")
+    launchers.get("local").run([bad, task("good", counts)], Options(jobs=1, retry=1), seen)
+    assert seen.reasons["good"] is None and "could not be started: " in (seen.reasons["bad"] or "")
 
 
 def test_an_unknown_launcher():

@@ -16,10 +16,11 @@ from tests.faults.killing import ROOT, Killer, grid, left_over, results
 pytestmark = pytest.mark.slow
 SMALL = {
     "evaluation.design": {"rounds": [2, 4], "stop_after": 2}, "evaluation.k": 4,
-    "engine": {"name": "scripted", "workers": 2, "rows_per_batch": 2, "settings": {"p": 0.5, "delay_s": 0.05}},
+    "engine": {"name": "scripted", "workers": 2, "rows_per_batch": 2, "settings": {"p": 0.5, "delay_s": 0.15}},
     "training.budget": {"steps": 3},
 }  # fmt: skip
-CELLS = ("--algos", "grpo rloo", "--seeds", "0 1")
+CELLS = ("--algos", "grpo rloo remax")
+"""Three trainings, of which two run at once. Most of the time goes into starting again what was killed."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def undisturbed(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     suite = write(folder, SMALL)
     subprocess.run(grid(suite, folder / "runs", *CELLS), cwd=ROOT, check=True, capture_output=True)
     found = results(folder / "runs" / "micro")
-    assert set(found) == {"base", "grpo-s0", "grpo-s1", "rloo-s0", "rloo-s1"}
+    assert set(found) == {"base", "grpo-s0", "rloo-s0", "remax-s0"}
     assert all(cell["completions"] and cell["files"] for cell in found.values())
     return suite, found
 

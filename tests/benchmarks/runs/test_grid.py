@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -71,6 +72,23 @@ def test_a_full_disk_fails_a_cell_and_the_same_command_goes_on(monkeypatch, caps
     assert {state.cell: state.state for state in overview(runs)} == {"base": "done", "grpo-s0": "failed"}
     assert grid(monkeypatch, tmp_path, "inprocess", "grpo") == 0
     assert {state.state for state in overview(runs)} == {"done"}
+
+
+@pytest.mark.slow
+def test_a_damaged_record_is_a_failed_cell(monkeypatch, capsys, tmp_path):
+    assert grid(monkeypatch, tmp_path, "inprocess", "base") == 0
+    path = tmp_path / "runs" / "micro" / "base" / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluations": 7}))
+    capsys.readouterr()
+    assert grid(monkeypatch, tmp_path, "inprocess", "base") == 1
+    failed, last = capsys.readouterr().err.splitlines()[-2:]
+    assert failed.startswith(f"failed: base: {path}") and last == "rlvr-gap: 1 of 1 cells failed."
+
+
+def test_an_unknown_launcher_is_said_before_anything_is_done(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", "--launcher", "slrum", "--out", str(tmp_path), "--dry-run"])
+    assert program._run() == 2
+    assert "unknown launcher 'slrum'. Did you mean 'slurm'?" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):

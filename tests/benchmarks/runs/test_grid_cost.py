@@ -13,7 +13,7 @@ from benchmarks.launchers.resources import Resources, Throughput
 from benchmarks.records.schema import BASE
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.grid_cost import Cost, expected, limits
-from benchmarks.runs.grid_plan import GridCell
+from benchmarks.runs.grid_plan import GridCell, plan
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites.schema import Suite, load, parse, with_changes
 from tests.benchmarks.micro import data
@@ -82,3 +82,10 @@ def test_the_page_says_what_the_program_computes(tmp_path):
         assert row(f"together, {name} design", tokens, hours) in page
     found = costs["points"]
     assert f"{found.evaluation_tokens / 1e9:.3g} G tokens and {found.evaluation_hours:,.0f} GPU-hours" in page
+
+
+def test_a_plan_does_not_need_the_model_of_the_hub_but_a_folder_must_be_there(tmp_path):
+    found = plan(parse(data({"base_model": "nobody/nothing"})), ["grpo"], ["0"], Place(tmp_path), guess=True)
+    assert [cell.name for cell in found] == ["base", "grpo-s0"] and not any(cell.is_done for cell in found)
+    with pytest.raises(UsageError):
+        plan(parse(data({"base_model": str(tmp_path / "no" / "folder")})), ["grpo"], ["0"], Place(tmp_path), guess=True)

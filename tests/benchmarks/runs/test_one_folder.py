@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.records.schema import read_record
 from benchmarks.runs.lease import holder_of
+from benchmarks.runs.overview import state_of
 from benchmarks.suites.schema import BASE_MODELS
 from tests.benchmarks.micro import write
 from tests.faults.killing import left_over, results
@@ -169,3 +170,38 @@ def test_imports_and_regrades_at_once(crowd, tmp_path):
         crowd.start("evaluate", folder, "--regrade")
     assert [code for code, _ in crowd.end()] == [0, 0]
     assert results(folder.parent)["model-it"]["files"] == before and left_over(folder.parent) == []
+
+
+def test_ctrl_c_ends_the_cells_of_a_grid_and_the_same_command_goes_on(crowd):
+    folder = crowd.runs / "micro" / "base"
+    process = crowd.start("grid", "--algos", "base")
+    until = time.monotonic() + PATIENCE_S
+    while not list(folder.glob("eval/test/shards/*.parquet")):
+        assert time.monotonic() < until and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    holder = holder_of(folder)
+    assert holder is not None and holder.pid != process.pid
+    process.send_signal(signal.SIGINT)
+    ((code, said),) = crowd.end()
+    assert code == 130 and said.splitlines()[-1] == "rlvr-gap: interrupted; the same command goes on from here."
+    assert "1 cells save what they have and end" in said
+    assert holder_of(folder) is None and not holder.lives
+    state = state_of(folder)
+    assert (state.state, state.said) == ("waiting", "it was interrupted; the same command goes on")
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("eval/test/shards/*.parquet")}
+    assert kept
+    crowd.start("grid", "--algos", "base")
+    assert [code for code, _ in crowd.end()] == [0] and state_of(folder).state == "done"
+
+
+def test_two_grids_share_the_cells(crowd):
+    """Each leaves alone what the other works on, and both end with all records."""
+    for _ in range(2):
+        crowd.start("grid", "--algos", "grpo rloo", "--jobs", "1")
+    said = crowd.end()
+    assert [code for code, _ in said] == [0, 0], said
+    home = crowd.runs / "micro"
+    assert {path.parent.name for path in home.glob("*/record.json")} == {"base", "grpo-s0", "rloo-s0"}
+    text = "".join((home / "logs" / f"{name}.log").read_text() for name in ("base", "grpo-s0", "rloo-s0"))
+    assert text.count("train grpo-s0: 2/2") == text.count("train rloo-s0: 2/2") == 1, "each was trained once"
+    assert left_over(home) == []

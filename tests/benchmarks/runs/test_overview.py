@@ -12,7 +12,7 @@ import pytest
 from benchmarks.errors import Failure, UsageError
 from benchmarks.progress import Progress
 from benchmarks.runs import grid_plan, home, status
-from benchmarks.runs.lease import hold
+from benchmarks.runs.lease import FILE, hold, holder_of
 from benchmarks.runs.overview import overview, state_of
 from benchmarks.runs.run_folder import Place, write_spec
 from benchmarks.runs.status import Status, read_status, reporting, write_status
@@ -49,7 +49,9 @@ def test_a_living_cell_runs_and_a_killed_one_has_failed(tmp_path):
         (Status(status.QUEUED, job="7_1"), {"7_1": "PENDING"}, "queued"),
         (Status(status.QUEUED, job="7_1"), None, "queued"),
         (Status(status.QUEUED, job="7_1"), {"7_2": "PENDING"}, "failed"),
-        (Status(status.QUEUED), {}, "queued"),
+        (Status(status.QUEUED, job="7_1"), {"7_1": "RUNNING"}, "running"),
+        (Status(status.RUNNING, job="7_1"), {"7_1": "RUNNING"}, "running"),
+        (Status(status.QUEUED), {}, "waiting"),
         (Status(status.STOPPED, job="7", said="interrupted"), {"7": "PENDING"}, "queued"),
         (Status(status.STOPPED, job="7", said="interrupted"), {}, "failed"),
         (Status(status.STOPPED, said="interrupted"), {}, "waiting"),
@@ -62,6 +64,28 @@ def test_what_the_queue_says_of_a_cell_that_does_not_run(tmp_path, written, jobs
     write_status(tmp_path / "cell", written)
     found, said = state(tmp_path / "cell", jobs)
     assert found == expected and (found != "failed" or said)
+
+
+def test_a_job_that_ended_before_it_began_names_its_log(tmp_path):
+    """Its set-up failed, say: then nothing is in the cell's own log."""
+    log = tmp_path / "jobs" / "7_1_0_log.out"
+    log.parent.mkdir()
+    log.write_text("module: command not found")
+    write_status(tmp_path / "cell", Status(status.QUEUED, job="7_1"))
+    assert state(tmp_path / "cell", {})[1].endswith(f"; see {log})")
+
+
+def test_a_process_number_that_was_given_away_holds_nothing(tmp_path):
+    """The holder was killed, and its number is that of another living process now."""
+    folder = tmp_path / "grpo-s0"
+    with hold(folder):
+        lease = folder / FILE
+        text = lease.read_text()
+        assert holder_of(folder) is not None
+        lease.write_text("".join(f"start={int(line[6:]) + 1}\n" if line.startswith("start=") else line
+                                 for line in text.splitlines(keepends=True)))  # fmt: skip
+        assert holder_of(folder) is None
+        lease.write_text(text)
 
 
 def test_reporting_follows_progress_and_says_how_it_ended(tmp_path):
