@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, training
-from benchmarks.errors import Failure, UsageError
+from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
 
@@ -75,7 +75,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"rlvr-gap: {' '.join(message.split())}", file=sys.stderr)
+    first, *items = (" ".join(part.split()) for part in message.split(f"\n{ITEM}"))
+    print("\n".join([f"rlvr-gap: {first}", *(f"{ITEM}{item}" for item in items)]), file=sys.stderr)
     return code
 
 
