@@ -9,6 +9,7 @@ problems in it, and a model by the name of its folder, which are the same on eve
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ def whole_path(reference: Any, folder: Path) -> Any:
     """Returns a reference to a file with its whole path. Anything else stays as it is."""
     if not isinstance(reference, str) or not is_file(reference):
         return reference
-    return str((folder / Path(reference).expanduser()).absolute())
+    return _whole(reference, folder)
 
 
 def whole_data(path: Any, folder: Path) -> Any:
     """Returns a path of data as a whole path. Anything else stays as it is."""
-    return str((folder / Path(path).expanduser()).absolute()) if isinstance(path, str) else path
+    return _whole(path, folder) if isinstance(path, str) else path
 
 
 def whole_model(model: str, folder: Path) -> str:
@@ -38,7 +39,12 @@ def whole_model(model: str, folder: Path) -> str:
     """
     path = Path(model).expanduser()
     is_path = model.startswith(("/", ".", "~")) or len(path.parts) > 2 or (folder / path).is_dir()
-    return str((folder / path).resolve()) if is_path and not model.startswith("embedded:") else model
+    return _whole(model, folder) if is_path and not model.startswith("embedded:") else model
+
+
+def _whole(path: str, folder: Path) -> str:
+    """The folder need not exist, and a link at the end keeps its own name."""
+    return os.path.normpath(os.path.join(os.path.realpath(folder), Path(path).expanduser()))
 
 
 def called_model(model: str) -> str:

@@ -28,7 +28,7 @@ _SPLITS = ("train", "validation", "test", "ood")
 
 @dataclass(frozen=True)
 class JsonlTask(Task):
-    """Problems from a user's file. A missing file or column raises a UsageError that names the nearest one."""
+    """Your own problems, from a JSONL or parquet file. For a missing file or column, a UsageError names the nearest."""
 
     name: ClassVar[str] = "jsonl"
     VERSION: ClassVar[int] = 1
