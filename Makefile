@@ -2,14 +2,15 @@
 # pyproject.toml or constraints.txt changes. pip's own settings (PIP_FIND_LINKS and so on) are honoured.
 # vLLM has its own environment, .venv-vllm, with other versions of the packages that both contain.
 #
-# PYTHON      the Python 3.11 that creates .venv.
+# PYTHON      the Python that creates .venv: 3.11, on which everything is tested, or 3.12 or 3.13 (docs/install.md).
 # TORCH_ARGS  arguments of `pip install` for torch alone, to choose a CPU-only build, a mirror or a folder, for example
 #             make setup TORCH_ARGS="--find-links FOLDER"     or     make setup TORCH_ARGS="--index-url ADDRESS"
 #
 # If a command fails, the program says why; make adds a line of its own and exits with 2, whatever the program's code.
 
-PYTHON ?= $(shell for p in python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 TORCH_ARGS ?=
 
 SUITE ?= countdown
@@ -36,7 +37,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid leaderboard test test-slurm test-faults test-vllm lint format perf base-model clean
+.PHONY: help setup bench grid leaderboard test test-slurm test-faults test-vllm lock lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,13 +45,14 @@ help: ## show this list
 setup: $(VENV) ## set up the environment, .venv, with pinned versions [PYTHON=python3.11] [TORCH_ARGS="..."]
 
 $(VENV): pyproject.toml constraints.txt
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-		{ echo "Python 3.11 is needed, and '$(or $(PYTHON),python3)' is not one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@'$(PYTHON)' -c '$(FITS)' 2>/dev/null || \
+		{ echo "Python 3.11 to 3.13 is needed, and '$(or $(PYTHON),python3)' is not one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Setting up .venv (minutes on first use)."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv
 	@$(BIN)/python -m pip install --no-deps $(TORCH_ARGS) '$(TORCH)'
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
+	@echo "The program is .venv/bin/rlvr-gap. To call it rlvr-gap: source .venv/bin/activate"
 
 bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo or ALGO=path/to/my_algorithm.py [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [OUT=runs]
 	@$(BIN)/rlvr-gap bench $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--seed,SEED) \
@@ -84,8 +86,8 @@ test-vllm: $(VLLM_VENV) ## run the tests that need vLLM, on a CPU, in .venv-vllm
 # usual builds are for CUDA and break the import of transformers, and no test needs them. torch is installed again with
 # its own requirements (none for a CPU build). With the last line, a broken vLLM fails here instead of being skipped.
 $(VLLM_VENV): pyproject.toml constraints-vllm.txt
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-		{ echo "Python 3.11 is needed, and '$(or $(PYTHON),python3)' is not one: make test-vllm PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@'$(PYTHON)' -c '$(FITS)' 2>/dev/null || \
+		{ echo "Python 3.11 to 3.13 is needed, and '$(or $(PYTHON),python3)' is not one: make test-vllm PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Setting up .venv-vllm (minutes on first use)."
 	@$(VLLM_BIN)/python -m pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv-vllm
 	@$(VLLM_BIN)/python -m pip install --no-deps $(TORCH_ARGS) '$(VLLM_TORCH)'
@@ -94,6 +96,13 @@ $(VLLM_VENV): pyproject.toml constraints-vllm.txt
 	@$(VLLM_BIN)/python -m pip install --quiet --no-deps -e .
 	@$(VLLM_BIN)/python -c 'import transformers, trl, vllm'
 	@touch $@
+
+# Without torch and what its CUDA build brings, so that a CPU build can be chosen, and without addresses of registries.
+lock: ## write requirements.lock anew, for uv (which must be on PATH), from pyproject.toml and constraints.txt
+	@uv pip compile --quiet --universal --python-version 3.11 --extra dev --constraints constraints.txt --generate-hashes \
+		--no-annotate --no-header pyproject.toml --output-file requirements.lock
+	@awk '/^[^ ]/ { skip = /^(torch|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ } !skip' requirements.lock > requirements.lock.tmp
+	@mv requirements.lock.tmp requirements.lock
 
 lint: $(VENV) ## check with ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -13,11 +13,11 @@ class Budget(Strict):
     """When training ends: exactly one of the three, so that algorithms compare at equal steps or at equal cost."""
 
     steps: Positive | None = None
-    """Generation batches."""
+    """Number of generation batches."""
     completions: Positive | None = None
-    """Sampled completions, discarded and greedy ones among them."""
+    """Number of sampled completions, discarded and greedy ones among them."""
     tokens: Positive | None = None
-    """Sampled tokens, likewise."""
+    """Number of sampled tokens, likewise."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -44,8 +44,11 @@ class Lora(Strict):
     """Low-rank adapters instead of full weights (needs the extra `peft`)."""
 
     rank: Positive
+    """Rank of the matrices that are trained."""
     alpha: Rate
+    """Scale of the adapters, times their rank."""
     target_modules: str | tuple[str, ...] = "all-linear"
+    """Names of the layers that get them."""
 
 
 class Kernels(Strict):
@@ -61,26 +64,37 @@ class Settings(Strict):
     """Common to all algorithms; what one of them changes is its own (`algorithms`)."""
 
     budget: Budget
-    prompts_per_step: Positive
-    group_size: Positive
-    """Completions a prompt (G)."""
-    mini_batches_per_step: Positive
+    """When training ends."""
+    prompts_per_step: Positive = 32
+    """Prompts of a generation batch (P)."""
+    group_size: Positive = 8
+    """Completions of a prompt (G)."""
+    mini_batches_per_step: Positive = 4
     """Optimiser updates in one pass over the generation batch."""
     passes_per_step: Positive = 1
+    """How often the optimiser goes over a generation batch."""
     learning_rate: Rate
+    """Learning rate of the policy, after the warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Of the learning rate, over the used share of the budget, whatever its unit."""
+    """How the learning rate falls over the used share of the budget, whatever its unit."""
     warmup_share: Fraction = 0.0
-    """Of the budget, during which the learning rate rises from 0."""
+    """Share of the budget during which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of the optimiser, AdamW."""
     max_grad_norm: Rate = 1.0
+    """A longer gradient is scaled down to this norm."""
     clip_range: Rate = 0.2
+    """How far the ratio of new to old probability may leave 1 before the objective is clipped."""
     kl_coefficient: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the divergence from the base in the loss; 0 leaves it out."""
     loss: Literal["token_mean", "sequence_mean"] = "token_mean"
+    """Whether all tokens weigh the same, or all completions."""
     mask_truncated: bool = False
     """Whether completions cut off by the length limit are left out of the loss."""
     sampling: Sampling
-    save_every_steps: Positive
+    """How rollouts are sampled."""
+    save_every_steps: Positive = 20
+    """How often a checkpoint is saved, from which an interrupted training goes on."""
     keep_steps: tuple[Positive, ...] = ()
     """Steps whose checkpoints stay, beside the newest one."""
     micro_batch_rows: Positive | None = None
@@ -88,9 +102,11 @@ class Settings(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision, the weights themselves stay in float32."""
     gradient_checkpointing: bool = False
+    """Computes layers again in the backward pass: less memory, a third more time."""
     kernels: Annotated[Kernels | None, Field(exclude_if=lambda value: value is None)] = None
     """Left out of a suite's hash where it is not asked for: it moves no more than last digits."""
     lora: Lora | None = None
+    """Trains adapters in place of all weights; null: all weights."""
     vllm: dict[str, JsonValue] | None = None
     """Rollouts by vLLM: GRPOConfig's vllm_* settings without the prefix (mode: colocate or server); use_vllm: false
     switches it off."""

@@ -5,23 +5,45 @@ The exit code is 0 for success, 1 for a failure, 2 for wrong input, and 130 for 
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, training
-from benchmarks.errors import Failure, UsageError
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, suites, training
+from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
 
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"rlvr-gap {importlib.metadata.version('rlvr-gap')}, Python {platform.python_version()}")
+        raise typer.Exit()
+
+
+class _Commands(TyperGroup):
+    """The list of commands, with the whole first sentence of each."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the list; typer's own cuts each sentence to the rest of its line."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        shown = {name: command for name, command in commands.items() if command and not command.hidden}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(10_000)) for name, command in shown.items()])
+
+
 app = typer.Typer(
     help="Measure how much of what a base model can reach RLVR algorithms turn into first-try accuracy.",
-    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    cls=_Commands, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.command()(training.bench)
 app.command()(grid.grid)
@@ -33,11 +55,22 @@ app.command()(evaluation.unsolved)
 app.command("import")(exchange.import_)
 app.command()(exchange.export)
 app.command()(publishing.leaderboard)
+app.command()(suites.init)
+app.command()(suites.config)
 app.command("list")(names.list_)
 for command in (
     own.new_algorithm, own.check_algorithm, own.new_task, own.check_task, own.new_verifier, own.check_verifier,
 ):  # fmt: skip
     app.command()(command)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -65,7 +98,9 @@ def _run() -> int:
 def run(arguments: Sequence[str]) -> None:
     """Runs one command in this process. Raises UsageError for wrong input, Failure, or KeyboardInterrupt for Ctrl-C."""
     try:
-        code = app(list(arguments), standalone_mode=False)  # typer turns a Ctrl-C into an exit code
+        code = app(
+            list(arguments), prog_name="rlvr-gap", standalone_mode=False
+        )  # typer turns a Ctrl-C into an exit code
     except TyperException as error:
         raise UsageError(error.format_message()) from error
     except Abort as error:
@@ -75,7 +110,8 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"rlvr-gap: {' '.join(message.split())}", file=sys.stderr)
+    first, *items = (" ".join(part.split()) for part in message.split(f"\n{ITEM}"))
+    print("\n".join([f"rlvr-gap: {first}", *(f"{ITEM}{item}" for item in items)]), file=sys.stderr)
     return code
 
 

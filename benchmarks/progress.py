@@ -14,17 +14,9 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 LINE_EVERY_S = 15.0
@@ -105,7 +97,8 @@ class Progress:
         self._bars: Bars | None = None
         self._last_line = float("-inf")
         if not quiet and self.stream.isatty():
-            self._bars = Bars(*_columns(), console=Console(file=self.stream), transient=False)
+            console = Console(file=self.stream)
+            self._bars = Bars(*_columns(console.width), console=console, transient=False)
 
     def __enter__(self) -> Progress:
         if self._bars is not None:
@@ -144,7 +137,10 @@ class Progress:
     def _show_bar(self, task: TaskID, stage: Stage) -> None:
         assert self._bars is not None
         self.listener(stage)
-        self._bars.update(task, description=stage.name, total=stage.total, completed=stage.done, rate=stage.rate)
+        self._bars.update(
+            task, description=stage.name, total=stage.total, completed=stage.done, rate=stage.rate,
+            seconds=time.monotonic() - stage.started,
+        )  # fmt: skip
 
     def _show_line(self, stage: Stage) -> None:
         self.listener(stage)
@@ -158,14 +154,45 @@ class Progress:
             print(line, file=self.stream, flush=True)
 
 
-class _RateColumn(ProgressColumn):
+class _Says(ProgressColumn):
+    """Shows what a function says of a task, on one line of at most `most` characters."""
+
+    def __init__(self, say: Callable[[Task], str], most: int | None = None) -> None:
+        super().__init__(Column(no_wrap=True, overflow="ellipsis", max_width=most))
+        self.say = say
+
     def render(self, task: Task) -> Text:
-        rate = task.fields.get("rate")
-        return Text("" if rate is None else f"{number(rate)} {task.fields.get('unit', '')}/s".replace(" /s", "/s"))
+        return Text(self.say(task))
 
 
-def _columns() -> tuple[ProgressColumn, ...]:
+def _count(task: Task) -> str:
+    total = "" if task.total is None else f"/{number(task.total)}"
+    return f"{number(task.completed)}{total} {task.fields.get('unit', '')}".rstrip()
+
+
+def _rate(task: Task) -> str:
+    rate = task.fields.get("rate")
+    return "" if rate is None else f"{number(rate)}/s"
+
+
+def _time(task: Task) -> str:
+    """`3 min 20 s left`; and when it is finished, or nobody knows how much there is, how long it has taken."""
+    rate, seconds = task.fields.get("rate"), task.fields.get("seconds", 0)
+    if task.total is not None and task.completed >= task.total:
+        return f"in {duration(seconds)}"
+    if rate is None or task.total is None:
+        return "" if rate is None else f"for {duration(seconds)}"
+    return f"{duration((task.total - task.completed) / rate)} left"
+
+
+def _columns(width: int) -> tuple[ProgressColumn, ...]:
+    """Name, bar, count, rate and time left. The name is cut where they would not fit into a line."""
+    bar = max(4, min(24, width - 96))
     return (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), _RateColumn(),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False),
+        _Says(lambda task: task.description, max(10, width - bar - _NUMBERS)), BarColumn(bar_width=bar),
+        _Says(_count), _Says(_rate), _Says(_time),
     )  # fmt: skip
+
+
+_NUMBERS = 55
+"""Width of `131072/131072 completions 12345/s 12 min 59 s left`, with the spaces around it."""

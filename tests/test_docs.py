@@ -141,3 +141,28 @@ def test_the_reading_of_pages() -> None:
     assert commands(text) == ["gap   --k 4"]
     assert re.findall(r"\bmake ([a-z]+)", code(text)) == ["test"]
     assert anchors(text) == {"a-b-c"}
+
+
+def test_the_lock_is_the_constraints() -> None:
+    """uv gets what pip gets; torch and the packages of its CUDA build are left to whoever installs."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = {_package(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)}
+    pinned = (
+        line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line
+    )
+    constraints = {_package(name): version for name, version in pinned}
+    assert "torch" not in locked and len(locked) > 50
+    assert {name: version for name, version in locked.items() if constraints.get(name, version) != version} == {}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {_package(re.split(r"[^\w-]", one)[0]) for one in project["dependencies"]}
+    assert wanted - {"torch"} <= locked.keys(), "run make lock"
+
+
+def test_the_lock_names_no_registry() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "://" in line or "/" in line or line.startswith("-")] == []
+
+
+def _package(name: str) -> str:
+    """As package registries compare names."""
+    return re.sub(r"[-_.]+", "-", name).lower()

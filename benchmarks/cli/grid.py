@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmarks.cli.options import (
+    AlgosOption,
+    DryRunOption,
     EngineOption,
     ModelOption,
     OutOption,
@@ -21,6 +23,7 @@ from benchmarks.cli.options import (
     WorkersOption,
     load_suite,
     say_home,
+    split_names,
 )
 from benchmarks.errors import Failure
 
@@ -37,8 +40,8 @@ QUEUE_S = 20.0
 
 def grid(
     suite: SuiteOption = "countdown",
-    algos: Annotated[str, typer.Option("--algos", help="Names, separated by spaces; default: all.")] = "",
-    seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
+    algos: AlgosOption = "",
+    seeds: Annotated[str, typer.Option("--seeds", metavar="NUMBERS", help="Separated by commas or spaces.")] = "0",
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,7 +65,7 @@ def grid(
     cluster: Annotated[
         Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and its cost; run nothing.")] = False,
+    dry_run: DryRunOption = False,
     model: ModelOption = "",
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
@@ -76,6 +79,7 @@ def grid(
     the cells are submitted, and rlvr-gap status OUT shows how far they are.
     """
     from benchmarks import launchers
+    from benchmarks.cli.plan import show_plan
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.grid import GridRun
@@ -86,11 +90,11 @@ def grid(
     launchers.get(launcher)  # an unknown one is said before anything else is done
     loaded, variants = load_suite(suite, model), expand(changes or [])
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
-    cells = plan(loaded, algos.split(), seeds.split(), place, variants, guess=dry_run)
+    cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
-        return _plan(run)
+        return show_plan(run.cells, run.resources, run.launcher)
     with Progress(quiet) as progress:
         say_home(run.home, loaded.name, progress)
     with _shown(run, quiet) as shown:
@@ -178,26 +182,6 @@ def _with_processes(run: GridRun, processes: int | None) -> GridRun:
     if run.jobs is not None:
         asked = asked.model_copy(update={"array_limit": run.jobs})
     return replace(run, options=[*run.options, *more], resources=asked)
-
-
-def _plan(run: GridRun) -> None:
-    """Prints what would run, and what it would cost."""
-    from benchmarks.runs.grid_cost import expected, limits
-
-    left = [cell for cell in run.cells if not cell.is_done]
-    for cell in run.cells:
-        state = "done" if cell not in left else f"after {', '.join(cell.needs)}" if cell.needs else "first"
-        print(f"{cell.name}: {state}")
-    print(f"{len(left)} of {len(run.cells)} cells are left to run, in {run.home}.")
-    if run.launcher == "slurm":
-        from benchmarks.launchers.slurm import parameters
-
-        print("sbatch: " + ", ".join(f"{name}={value}" for name, value in parameters(run.resources).items()))
-        print(limits(left, run.resources) + ".")
-    if run.resources.throughput is None:
-        print("For the expected cost, state throughput in cluster.yaml (docs/cluster.md).")
-    else:
-        print(f"expected: {expected(left, run.resources.throughput).line()}.")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,16 +16,65 @@ if TYPE_CHECKING:
     from benchmarks.statistics.designs import JudgedBy
     from benchmarks.suites.schema import Suite
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="Name of a suite (see rlvr-gap list) or a YAML file.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the training; evaluation seeds are derived from it.")]
-ModelOption = Annotated[str, typer.Option("--model", help="Use another base model: a folder or a hub id.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="Engine that evaluates: auto, transformers or vllm.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that holds all runs.")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Number of sampling processes; default: all cores.")
+
+def _starting(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Completes a value from the names that begin like it."""
+    return lambda incomplete: sorted(name for name in names() if name.startswith(incomplete))
+
+
+def _suites() -> Iterable[str]:
+    from benchmarks.suites import schema
+
+    return schema.known()
+
+
+def _engines() -> Iterable[str]:
+    from benchmarks.engines import AUTO, ENGINES
+
+    return [AUTO, *ENGINES]
+
+
+def _algorithms() -> Iterable[str]:
+    import algorithms
+
+    return [*algorithms.ALGORITHMS, "base"]
+
+
+complete_suite, complete_algorithm = _starting(_suites), _starting(_algorithms)
+
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        "--suite", metavar="SUITE", autocompletion=complete_suite,
+        help="Name of a suite (see rlvr-gap list) or a YAML file.",
+    ),
+]  # fmt: skip
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Seed of the training; evaluation seeds are derived from it.")
 ]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="Use another base model: a folder or a hub id.")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="ENGINE", autocompletion=_starting(_engines),
+        help="Engine that evaluates: auto, transformers or vllm.",
+    ),
+]  # fmt: skip
+OutOption = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder that holds all runs.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", metavar="N", min=1, help="Number of sampling processes; default: all cores.")
+]
+AlgosOption = Annotated[
+    str, typer.Option("--algos", metavar="NAMES", help="Separated by commas or spaces; default: all algorithms.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would run and its cost; run nothing.")]
 ChangesOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a setting, such as training.learning_rate=1e-4; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting, such as training.learning_rate=1e-4; repeatable."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[
@@ -45,6 +96,11 @@ LaunchOption = Annotated[
 VerdictOption = Annotated[
     str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]
+
+
+def split_names(text: str) -> list[str]:
+    """Returns the names in a list that is separated by spaces, commas or both."""
+    return [name for name in re.split(r"[\s,]+", text) if name]
 
 
 def read_verdict(name: str) -> JudgedBy:

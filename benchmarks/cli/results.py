@@ -18,7 +18,9 @@ def show(records: Sequence[Record], suite_folder: Path, cell_folder: Path) -> No
     page = build(suite_folder, suite_folder / "index.html")
     where = cell_folder / RECORD if cell_folder != suite_folder else suite_folder
     console = Console(width=None if Console().is_terminal else 100)
-    console.print(report(list(records), {"record": where, "page": suite_folder / "index.html"}))
+    console.print(report(list(records), {}))
+    for what, path in {"record": where, "page": suite_folder / "index.html"}.items():
+        print(f"{what:<6}  {path}")  # whole, so that a terminal of any width lets it be copied
     for diverged in page.diverged:
         console.print(f"diverged, and so not scored: {diverged}", markup=False)
     for broken in page.broken:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmarks.cli.options import (
+    DryRunOption,
     EngineOption,
     LaunchOption,
     MeetingOption,
@@ -21,15 +22,24 @@ from benchmarks.cli.options import (
     SeedOption,
     SuiteOption,
     WorkersOption,
+    complete_algorithm,
     load_suite,
     say_home,
 )
+
+if TYPE_CHECKING:
+    from benchmarks.runs.cell_run import CellRun
 
 
 def bench(
     algo: Annotated[
         str,
-        typer.Option("--algo", help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`."),
+        typer.Option(
+            "--algo",
+            metavar="NAME",
+            autocompletion=complete_algorithm,
+            help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`.",
+        ),
     ],
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
@@ -56,6 +66,7 @@ def bench(
         list[str] | None,
         typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
     ] = None,
+    dry_run: DryRunOption = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
 ) -> None:
@@ -85,9 +96,28 @@ def bench(
         if machines.index > 0:
             return cell.join()
         say_home(cell.folder.parent, loaded.name, progress)
+        if dry_run:
+            return _would_run(cell)
         record = cell.run(fresh)
     if page:
         show([record], cell.folder.parent, cell.folder)
+
+
+def _would_run(cell: CellRun) -> None:
+    """Checks what a run checks first, and prints what it would do."""
+    from benchmarks.cli.plan import show_plan
+    from benchmarks.records.schema import BASE
+    from benchmarks.runs.grid_plan import alone
+    from benchmarks.runs.suite_evaluation import engine_of
+
+    if cell.algorithm != BASE:
+        cell.training.check()
+        cell.training.check_points()
+    show_plan(alone(cell), cell.suite.resources)
+    where = (
+        "with 1 training process" if cell.place.processes == 1 else f"with {cell.place.processes} training processes"
+    )
+    print(f"on this machine, {where}; {engine_of(cell.suite, cell.place).name} evaluates.")
 
 
 def train_cell(folder: Path) -> None:

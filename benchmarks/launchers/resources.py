@@ -16,8 +16,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from benchmarks import strict_yaml
-from benchmarks.errors import UsageError
-from benchmarks.settings import Count, Fraction, Positive, Rate, Strict, explain
+from benchmarks.errors import UsageError, all_wrong
+from benchmarks.settings import Count, Fraction, Positive, Rate, Strict, findings
 
 
 class Throughput(Strict):
@@ -39,19 +39,23 @@ class Resources(Strict):
     """Resources of one job, which is one cell. Null leaves the cluster's default."""
 
     partition: str | None = None
+    """The partition that jobs are submitted to."""
     account: str | None = None
+    """The account that is charged."""
     qos: str | None = None
+    """The quality of service that jobs ask for."""
     constraint: str | None = None
+    """Features that a machine must have."""
     time_min: Positive = 60
     """Time limit of a job. A job that reaches it saves a checkpoint and is queued again."""
     nodes: Positive = 1
     """Machines that train one cell together."""
     gpus: Count = 0
-    """Per machine; each gets one training process."""
+    """GPUs per machine; each gets one training process."""
     cpus: Positive | None = None
-    """Per machine."""
+    """Cores per machine."""
     memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Per machine."""
+    """Memory per machine."""
     array_limit: Positive = 256
     """Jobs of one array that run at the same time. An array is all cells that need the same base."""
     signal_s: Positive = 120
@@ -63,6 +67,7 @@ class Resources(Strict):
     sbatch: dict[str, str | int] = {}
     """Further options of sbatch, by their long names. The job's name is fixed: jobs are found by it."""
     throughput: Throughput | None = None
+    """Measured speeds, from which the cost of a grid is estimated (docs/scaling.md)."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -91,4 +96,4 @@ def load(path: Path, suite: Resources) -> Resources:
     try:
         return Resources.model_validate(suite.model_dump(exclude_unset=True) | data)
     except ValidationError as error:
-        raise UsageError(f"{path}: {explain(Resources, error)}") from error
+        raise all_wrong(str(path), findings(Resources, error)) from error

@@ -33,16 +33,48 @@ class Cost:
         )
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is generated for a suite, in numbers that follow from it alone."""
+
+    training: str
+    """The budget of one training."""
+    base: int | None
+    """The most completions of an evaluation of the base. None: the size of a dataset is not known here."""
+    trained: int | None
+    """... and of a trained model."""
+
+    def line(self, base: bool) -> str:
+        """`trains for 80 steps of 256 completions, evaluates at most 91,136 completions`."""
+        number = self.base if base else self.trained
+        most = "an unknown number of" if number is None else f"at most {number:,}"
+        return f"{'' if base else f'trains for {self.training}, '}evaluates {most} completions"
+
+
+def work(suite: Suite) -> Work:
+    """What the base and one trained model of the suite generate. A sequential design draws less than the most."""
+    budget, rows = suite.training.budget, suite.training.rows_per_step
+    training = f"{budget.amount:,} {budget.unit}" + (f" of {rows:,} completions" if budget.unit == "steps" else "")
+    try:
+        problems = sum(len(dataset.load()) for dataset in suite.evaluation.datasets.values())
+    except (UsageError, Failure, OSError):
+        return Work(training, None, None)
+    asked = suite.evaluation
+    base = (asked.base_design or asked.design).rounds[-1]
+    return Work(training, base * problems, (1 + len(asked.checkpoints)) * asked.design.rounds[-1] * problems)
+
+
 def expected(cells: Sequence[GridCell], throughput: Throughput) -> Cost:
     """The cost of all these cells. UsageError for a dataset whose size is not known here."""
     sizes: dict[tuple[int, str], int] = {}
     total = Cost()
     for cell in cells:
-        total += _cell(cell.run.suite, cell.run.algorithm == BASE, throughput, sizes)
+        total += of_one(cell.run.suite, cell.run.algorithm == BASE, throughput, sizes)
     return total
 
 
-def _cell(suite: Suite, base: bool, throughput: Throughput, sizes: dict[tuple[int, str], int]) -> Cost:
+def of_one(suite: Suite, base: bool, throughput: Throughput, sizes: dict[tuple[int, str], int]) -> Cost:
+    """The cost of the suite's base, or of one trained model. `sizes` remembers the datasets that were loaded."""
     length = throughput.tokens_per_completion
     sampled = 0.0 if base else trained_tokens(suite, length)
     evaluations = 1 if base else 1 + len(suite.evaluation.checkpoints)

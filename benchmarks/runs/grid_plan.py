@@ -6,7 +6,7 @@ runs/<suite>/grid.json    the cells that all grids of this folder were to run, f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,14 @@ def plan(
                     raise UsageError(f"two cells of this grid would be called {run.name}: give other values.")
                 cells[run.name] = GridCell(run, questions.hash(run), (base.name,))
     return list(cells.values())
+
+
+def alone(run: CellRun) -> list[GridCell]:
+    """The cell and the base that it is measured from, as a grid of their own."""
+    questions = Questions()
+    base = GridCell(run if run.algorithm == BASE else run.base, "")
+    cells = [replace(base, spec_hash=questions.hash(base.run))]
+    return cells if run.algorithm == BASE else [*cells, GridCell(run, questions.hash(run), (base.name,))]
 
 
 def _algorithms(given: Sequence[str]) -> list[str]:

@@ -6,32 +6,32 @@ with the algorithm. Two records belong in the same table only if their suites ha
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 
 from algorithms.settings import Settings
 from benchmarks import strict_yaml, tasks, verifiers
-from benchmarks.engines import AUTO, ENGINES
 from benchmarks.engines.settings import EngineSettings
-from benchmarks.errors import UsageError, unknown
+from benchmarks.errors import UsageError, all_wrong, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
-from benchmarks.settings import Positive, Sampling, Strict, explain
+from benchmarks.settings import Positive, Sampling, Strict, findings
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
-from benchmarks.suites.outside import hashed, whole_path
+from benchmarks.suites.changes import apply_change
+from benchmarks.suites.checks import no_chains, two_splits
+from benchmarks.suites.outside import called_model, hashed, problems_digest, whole_data, whole_model, whole_path
 from benchmarks.tasks import Problem, Task
 from benchmarks.tasks.prompts import CHAT, TEMPLATES
 from benchmarks.verifiers import Verifier
 
-_NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
-"""Matches a number that YAML 1.1 would read as text, such as 1e-4."""
+_FOLDER = "folder"
+"""Names what paths are relative to, in pydantic's context."""
 NO_RESULT = ("save_every_steps", "keep_steps")
 """Keys of `training` that no result depends on."""
 SUITES = Path(__file__).parent
@@ -45,12 +45,20 @@ class Dataset(Strict):
     """Problems from one split of one task."""
 
     task: str
-    """A name, or a task of one's own: a file (a path relative to the suite's file) or `package.module:Class`."""
-    split: str
+    """A name, or a task of your own: a file (a path relative to the suite's file) or `package.module:Class`."""
+    split: str = "test"
+    """A split of the task."""
     problems: Positive | None = None
     """How many problems to take from the start of the split; null takes all of them."""
     settings: dict[str, JsonValue] = {}
-    """Settings of the task itself, such as data_dir or revision."""
+    """Settings of the task itself, such as path, data_dir or revision. Paths are relative to the suite's file."""
+
+    @field_validator("task")
+    @classmethod
+    def _exists(cls, task: str, info: ValidationInfo) -> str:
+        if task not in tasks.TASKS:  # those are not imported before they are used
+            tasks.find(whole_path(task, _folder(info)))
+        return task
 
     def make_task(self) -> Task:
         """Returns the task with its settings. Raises UsageError for an unknown task, setting or verifier."""
@@ -95,7 +103,28 @@ class Dataset(Strict):
     @property
     def asked(self) -> dict[str, Any]:
         """Its keys as they are compared and hashed (`suites/outside.py`)."""
-        return hashed(self.model_dump(mode="json"), self.outside)
+        return hashed(self.model_dump(mode="json"), self.outside, self.local_data)
+
+    @property
+    def local_data(self) -> dict[str, str]:
+        """Its settings that are paths of data -> the name that is there, and the hash of the problems in it."""
+        paths = {key: self.settings[key] for key in self._path_settings() if self.settings.get(key) is not None}
+        if not paths:
+            return {}
+        digest = problems_digest(type(self), self.model_dump_json())
+        return {key: f"{Path(str(path)).name}@{digest}" for key, path in paths.items()}
+
+    def _path_settings(self) -> tuple[str, ...]:
+        return tuple(tasks.find(self.task).made_by.PATHS) if self.settings else ()
+
+    def located(self, folder: Path) -> Self:
+        """Returns it with whole paths in place of paths that are relative to `folder`."""
+        here = self.model_copy(update={"task": whole_path(self.task, folder)})
+        changed = {key: whole_path(self.settings[key], folder) for key in ("verifier",) if key in self.settings}
+        changed |= {
+            key: whole_data(self.settings[key], folder) for key in here._path_settings() if key in self.settings
+        }
+        return here.model_copy(update={"settings": self.settings | changed})
 
     def load(self) -> list[Problem]:
         """Returns the problems in order. Raises UsageError for an unknown task or split, or if there are too few."""
@@ -107,28 +136,45 @@ class Dataset(Strict):
         return found[: self.problems]
 
 
+class TrainingDataset(Dataset):
+    """Problems to train on."""
+
+    split: str = "train"
+    """A split of the task."""
+
+
 class DesignSpec(Strict):
     """How many samples each problem gets (docs/statistics.md). One round without a stop is a fixed number."""
 
-    rounds: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    rounds: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128, 256)
+    """Samples of a problem after each round; the last is the largest number. They must ascend."""
     stop_after: Positive | None = None
+    """A problem with that many right answers after a round gets no more; null: all of them get the largest number."""
     stop_on: JudgedBy = "answer"
     """What stops a problem: that many correct answers, or that many correct answers under a sound chain."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.make()
+        return self
 
     def make(self) -> Design:
         """The estimator's design. Rounds that do not ascend, or several without a stop: UsageError."""
         try:
             return design_from_json(self.model_dump())
         except ValueError as error:
-            raise UsageError(f"design: {error}.") from error
+            raise UsageError(str(error)) from error
 
 
 class EvaluationSettings(Strict):
     """Settings of the evaluation stage, which are the same for the base and for every trained model."""
 
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    """Name -> problems. The name is yours: folders and tables are called by it."""
     sampling: Sampling
-    design: DesignSpec
+    """How completions are sampled, of the base and of trained models."""
+    design: DesignSpec = DesignSpec(rounds=(64, 128, 256), stop_after=4)
+    """How many samples each problem gets."""
     base_design: DesignSpec | None = None
     """The base's own design; null: it has that of the trained models."""
     k: Positive = 256
@@ -158,7 +204,8 @@ class EvaluationSettings(Strict):
 class SuiteTraining(Settings):
     """What every policy is trained on and rewarded for, and the settings common to all algorithms."""
 
-    dataset: Dataset
+    dataset: TrainingDataset
+    """The problems to train on."""
     reward: JudgedBy = "answer"
     """What gets reward 1: a correct answer, or only a correct answer under a sound chain of thought."""
 
@@ -167,15 +214,30 @@ class Suite(Strict):
     """The contents of one suite file."""
 
     name: Name
-    description: str
+    """Names the folder of its runs. A file that does not say it is called by its own name."""
+    description: str = ""
+    """What it is for, in a sentence."""
     base_model: str
-    """`embedded:NAME`, a folder, or the id of a model on the hub."""
+    """`embedded:NAME`, a folder (relative to the suite's file), or the id of a model on the hub."""
     base_revision: str | None = None
+    """Branch, tag or commit of a base model on the hub; null: the newest."""
     prompt_template: str = "raw"
+    """The name of the template that a problem is put into; rlvr-gap list shows them."""
     evaluation: EvaluationSettings
+    """How every model is measured."""
     engine: EngineSettings = EngineSettings()
+    """What evaluates."""
     resources: Resources = Resources()
+    """What a job of a cluster gets (docs/cluster.md)."""
     training: SuiteTraining
+    """What every policy is trained on, and how."""
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _template_exists(cls, name: str) -> str:
+        if name not in (*TEMPLATES, CHAT):
+            raise unknown("prompt template", name, [*TEMPLATES, CHAT])
+        return name
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -186,6 +248,7 @@ class Suite(Strict):
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
         for key in NO_RESULT:
             del asked["training"][key]
+        asked["base_model"] = called_model(self.base_model)
         asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
@@ -227,7 +290,7 @@ def known() -> dict[str, Path]:
 
 def load(name: str) -> Suite:
     """Returns the suite with that name, or the one in that YAML file. UsageError for an unknown name, key or value."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else known().get(name)
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None:
         raise unknown("suite", name, known())
     try:
@@ -236,6 +299,8 @@ def load(name: str) -> Suite:
         raise UsageError(f"cannot read suite {path}: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"suite {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if isinstance(data, dict):
+        data.setdefault("name", path.stem)
     return parse(data, str(path), path.parent)
 
 
@@ -243,82 +308,38 @@ def with_changes(suite: Suite, changes: Sequence[str]) -> Suite:
     """Returns the suite with changes such as `training.learning_rate=1e-4` applied. UsageError if one is not valid."""
     data = suite.model_dump(mode="json")
     for change in changes:
-        path, equals, value = change.partition("=")
-        *parents, key = path.split(".")
-        place: Any = data
-        for parent in parents:
-            if isinstance(place, dict) and place.get(parent) is None:
-                place[parent] = {}  # a section that is not set yet; a wrong name is refused below
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not equals or not isinstance(place, dict):
-            raise UsageError(
-                f"--set '{change}': expected a key of the suite and a value, as training.learning_rate=1e-4."
-            )
-        try:
-            place[key] = strict_yaml.load(value) if not _NUMBER.fullmatch(value) else float(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set '{change}' has no YAML after '=': {' '.join(str(error).split())}.") from error
-    return parse(data, "--set")
+        apply_change(data, change)
+    return parse(data, "--set") if changes else suite
 
 
 def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
-    """Returns the suite in `data`, whose paths of tasks are relative to `folder`.
+    """Returns the suite in `data`, whose paths are relative to `folder`.
 
-    Raises a UsageError that names a wrong key or value and the nearest valid one.
+    Raises one UsageError that names everything that is wrong, with the nearest valid keys and values.
     """
+    if not isinstance(data, dict):
+        what = "is empty" if data is None else f"holds a {type(data).__name__}"
+        raise UsageError(f"{where} {what}: expected the keys of a suite, such as base_model (docs/suites.md).")
     try:
-        suite = located(Suite.model_validate(data), folder)
-        _check_names(suite)
-        for design in suite.evaluation.designs.values():
-            design.make()
-        _check_chains(suite)
+        suite = located(Suite.model_validate(data, context={_FOLDER: folder}), folder)
     except ValidationError as error:
-        raise UsageError(f"{where}: {explain(Suite, error)}") from error
+        raise all_wrong(where, findings(Suite, error)) from error
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+    if wrong := [*two_splits(suite), *no_chains(suite)]:
+        raise all_wrong(where, wrong)
     return suite
 
 
 def located(suite: Suite, folder: Path) -> Suite:
     """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
-    datasets = {name: _located(dataset, folder) for name, dataset in suite.evaluation.datasets.items()}
-    training = suite.training.model_copy(update={"dataset": _located(suite.training.dataset, folder)})
+    datasets = {name: dataset.located(folder) for name, dataset in suite.evaluation.datasets.items()}
+    training = suite.training.model_copy(update={"dataset": suite.training.dataset.located(folder)})
     evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
-    return suite.model_copy(update={"evaluation": evaluation, "training": training})
+    model = whole_model(suite.base_model, folder)
+    return suite.model_copy(update={"base_model": model, "evaluation": evaluation, "training": training})
 
 
-def _located(dataset: Dataset, folder: Path) -> Dataset:
-    settings = {k: whole_path(v, folder) if k == "verifier" else v for k, v in dataset.settings.items()}
-    return dataset.model_copy(update={"task": whole_path(dataset.task, folder), "settings": settings})
-
-
-def _check_names(suite: Suite) -> None:
-    """Raises UsageError for an unknown task, template or engine, so that a run does not begin with a typing error."""
-    datasets = [*suite.evaluation.datasets.values(), suite.training.dataset]
-    asked: list[tuple[str, str, Iterable[str]]] = [
-        ("prompt template", suite.prompt_template, [*TEMPLATES, CHAT]),
-        ("engine", suite.engine.name, [AUTO, *ENGINES]),
-    ]
-    for kind, name, names in asked:
-        if name not in names:
-            raise unknown(kind, name, names)
-    for dataset in datasets:
-        if dataset.task not in tasks.TASKS:  # those are not imported before they are used
-            tasks.find(dataset.task)
-
-
-def _check_chains(suite: Suite) -> None:
-    """UsageError where the suite asks for sound chains of a task whose verifier cannot check them."""
-    asked: list[tuple[str, Dataset]] = []
-    if suite.training.reward == "sound":
-        asked.append(("training.reward", suite.training.dataset))
-    for name, design in suite.evaluation.designs.items():
-        if design.stop_on == "sound":
-            asked += [(f"evaluation.{name}.stop_on", dataset) for dataset in suite.evaluation.datasets.values()]
-    for key, dataset in asked:
-        verifier = dataset.make_verifier()
-        if not verifier.checks_chains:
-            raise UsageError(
-                f"{key}: expected answer, got 'sound': verifier '{verifier.name}' of task '{dataset.task}' does not "
-                "check chains of thought."
-            )
+def _folder(info: ValidationInfo) -> Path:
+    """What paths are relative to, while a suite is validated."""
+    return (info.context or {}).get(_FOLDER, Path())

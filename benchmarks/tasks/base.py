@@ -30,6 +30,8 @@ class Task:
     """Hash of the source of a task that is not built in. It is set when the task is loaded."""
     verifier: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+    PATHS: ClassVar[tuple[str, ...]] = ()
+    """Settings that are paths of data: a suite's are relative to its own file."""
 
     @property
     def version(self) -> int | str:

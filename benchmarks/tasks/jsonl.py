@@ -2,8 +2,8 @@
 
     benchmarks.tasks.get("jsonl", path="mine.jsonl").load("test")
 
-`path` is either one file, which holds the split that `split` names ("test" by default), or a folder that holds a file
-for each split: train.jsonl, validation.parquet, test.jsonl, ood.jsonl. Unlike in the published sets (`math_sets`), only
+`path` is either one file, which is whichever split is asked for, or a folder that holds a file for each split:
+train.jsonl, validation.parquet, test.jsonl, ood.jsonl. Unlike in the published sets (`math_sets`), only
 the first copy of a duplicated problem is kept. Rows without a problem or an answer are left out. `report` and the log
 count both.
 """
@@ -28,16 +28,17 @@ _SPLITS = ("train", "validation", "test", "ood")
 
 @dataclass(frozen=True)
 class JsonlTask(Task):
-    """Problems from a user's file. A missing file or column raises a UsageError that names the nearest one."""
+    """Your own problems, from a JSONL or parquet file. For a missing file or column, a UsageError names the nearest."""
 
     name: ClassVar[str] = "jsonl"
     VERSION: ClassVar[int] = 1
     splits: ClassVar[tuple[str, ...]] = _SPLITS
+    PATHS: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str
     """A .jsonl or .parquet file, or a folder that holds one for each split."""
-    split: str = "test"
-    """The split that a single file holds."""
+    split: str | None = None
+    """The only split that a single file may be loaded as; None: whichever is asked for."""
     problem_column: str = "problem"
     answer_column: str = "answer"
     id_column: str | None = None
@@ -50,7 +51,7 @@ class JsonlTask(Task):
 
     def __post_init__(self) -> None:
         """Checks what can be checked before anything is read."""
-        if self.split not in self.splits:
+        if self.split is not None and self.split not in self.splits:
             raise unknown("split of task 'jsonl'", self.split, self.splits)
 
     def _load(self, split: str) -> list[Problem]:
@@ -82,7 +83,7 @@ class JsonlTask(Task):
             raise unknown(f"file of '{path.parent}'", path.name, there)
         if path.suffix not in data.SUFFIXES:
             raise UsageError(f"'{path}' is not a problem file: expected {' or '.join(data.SUFFIXES)}")
-        if split != self.split:
+        if self.split is not None and split != self.split:
             raise UsageError(
                 f"'{path}' is one file, the split '{self.split}'; for '{split}' give a folder that holds {split}.jsonl"
             )

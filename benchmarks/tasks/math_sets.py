@@ -72,6 +72,7 @@ class MathSet(Task):
 
     VERSION: ClassVar[int] = 1
     verifier: ClassVar[str] = "math"
+    PATHS: ClassVar[tuple[str, ...]] = ("data_dir",)
     splits: ClassVar[tuple[str, ...]] = ("test",)
     source: ClassVar[Source]
     train_rows: ClassVar[int | None] = None

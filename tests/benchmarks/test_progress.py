@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -42,10 +43,35 @@ def test_quiet_is_quiet(clock):
     assert run(Terminal(), clock, quiet=True) == ""
 
 
-def test_a_bar_on_a_terminal(clock, monkeypatch):
+def drawn(text: str) -> list[str]:
+    """The lines that are on the screen at the end: what follows the last time that a line was cleared."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", re.split(r"\x1b\[2K", text)[-1]).rstrip("\n").splitlines()
+
+
+def bar(clock, monkeypatch, width: int, name: str = "sample test", done: int = 40) -> str:
+    """The bar's one line after 40 s of 400."""
     monkeypatch.setenv("TERM", "xterm")
-    text = run(Terminal(), clock)
-    assert "sample test" in text and "100/100" in text and "rows/s" in text
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    with Progress(False, stream) as shown, shown.stage(name, total=131_072, unit="completions") as stage:
+        clock[0] += 40
+        stage.advance(13_107.2 if done == 40 else 131_072)
+    [line] = drawn(stream.getvalue())
+    return line
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ["sample test", "train reinforce_pp_baseline-s0-learning_rate-5e-5-group_size-16"])
+def test_a_bar_says_the_time_left_on_one_line(clock, monkeypatch, width, name):
+    """13,107 of 131,072 completions in 40 s: 328 a second, and nine times 40 s are left."""
+    line = bar(clock, monkeypatch, width, name)
+    assert len(line) <= width
+    assert line.rstrip().endswith(" 13107/131072 completions 328/s 6 min 0 s left"), line
+    assert line.startswith("train rein" if len(name) > 20 else "sample test ")
+
+
+def test_a_bar_at_its_end_says_how_long_it_took(clock, monkeypatch):
+    assert bar(clock, monkeypatch, 80, done=400).rstrip().endswith(" 131072/131072 completions 3277/s in 40 s")
 
 
 def test_what_was_there_before_says_nothing_about_the_rate(clock):

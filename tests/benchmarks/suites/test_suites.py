@@ -26,7 +26,7 @@ REFUSED = {
     "number in quotes": ({"training.group_size": "4"}, ["training.group_size", "integer", "'4'"]),
     "fraction for a count": ({"training.group_size": 4.5}, ["training.group_size", "integer", "4.5"]),
     "zero": ({"training.prompts_per_step": 0}, ["training.prompts_per_step", "greater than or equal to 1"]),
-    "list for an object": ({"training": []}, ["training", "dict"]),
+    "list for an object": ({"training": []}, ["training: expected keys and values, got []"]),
     "endless rate": ({"training.learning_rate": float("inf")}, ["training.learning_rate", "finite"]),
     "no rate": ({"training.learning_rate": float("nan")}, ["training.learning_rate"]),
     "other schedule": ({"training.schedule": "cosin"}, ["training.schedule", "'cosine'", "'cosin'"]),
@@ -70,7 +70,16 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, changes, words):
     assert [word for word in words if word not in message] == [], message
 
 
-@pytest.mark.parametrize("text, word", [("", "dict"), ("- 1", "dict"), ("a: [", "not YAML"), ("\x00", "not YAML")])
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("", "is empty: expected the keys of a suite"),
+        ("# nothing", "is empty"),
+        ("- 1", "holds a list"),
+        ("a: [", "not YAML"),
+        ("\x00", "not YAML"),
+    ],
+)
 def test_what_is_not_a_suite_at_all(tmp_path, text, word):
     (tmp_path / "odd.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"odd\.yaml") as error:

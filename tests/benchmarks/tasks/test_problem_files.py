@@ -341,11 +341,12 @@ def test_a_folder_holds_a_file_for_each_split(tmp_path: Path) -> None:
         task.load("validation")
 
 
-def test_a_single_file_is_one_split_and_never_two(tmp_path: Path) -> None:
+def test_a_single_file_is_the_split_that_is_asked_for(tmp_path: Path) -> None:
     path = str(write(tmp_path / "mine.jsonl", PROBLEMS))
-    with pytest.raises(UsageError, match="the split 'test'; for 'train' give a folder"):
-        tasks.get("jsonl", path=path).load("train")
+    assert tasks.get("jsonl", path=path).load("train") == tasks.get("jsonl", path=path).load("test")
     assert len(tasks.get("jsonl", path=path, split="train").load("train")) == len(PROBLEMS)
+    with pytest.raises(UsageError, match="the split 'train'; for 'test' give a folder"):
+        tasks.get("jsonl", path=path, split="train").load("test")
 
 
 def test_mistakes_in_the_settings_of_an_own_file_are_named(tmp_path: Path) -> None:
