@@ -14,6 +14,7 @@ from algorithms import pause
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import loads_strict, read_text
+from benchmarks.launchers.base import PROGRAM_FILE
 from benchmarks.outside import Found
 from benchmarks.progress import Stage
 from benchmarks.records.schema import SpentRecord, TrainingRecord
@@ -77,7 +78,7 @@ class CellTraining:
     def _run(self) -> Any:
         if self.place.processes > 1:
             world = ["--standalone", "--nproc_per_node", str(self.place.processes)]
-            command = [sys.executable, "-m", "torch.distributed.run", *world, "-m", "benchmarks", "train-cell"]
+            command = [sys.executable, "-m", "torch.distributed.run", *world, PROGRAM_FILE, "train-cell"]
             done = subprocess.run([*command, str(self.folder)], check=False, preexec_fn=end_with_parent)
             if done.returncode and pause.was_asked(self.train_folder):
                 raise KeyboardInterrupt
