@@ -123,4 +123,4 @@ base-model: $(VENV) ## pre-train the embedded base model again, from its recipe
 
 clean: ## remove .venv, .venv-vllm, caches and build products, but keep runs
 	@rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
-	@find algorithms benchmarks leaderboards tests -name __pycache__ -prune -exec rm -rf {} +
+	@find algorithms benchmarks leaderboards rlvr_gap tests -name __pycache__ -prune -exec rm -rf {} +

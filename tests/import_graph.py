@@ -2,9 +2,9 @@
 
     python -m tests.import_graph [FOLDER]    rooms, floors, arrows, circles and lengths of functions of a checkout
 
-A room is `algorithms`, `leaderboards`, or a folder or a module right under `benchmarks`. Imports count wherever they
-stand in a file, in functions and under TYPE_CHECKING too. A module that is imported by a name made at run time is not
-seen: that is how the literal tables (`benchmarks/registry.py`) keep one member from importing the others.
+A room is `algorithms`, `leaderboards`, `rlvr_gap`, or a folder or a module right under `benchmarks`. Imports count
+wherever they stand in a file, in functions and under TYPE_CHECKING too. A module that is imported by a name made at run
+time is not seen: that is how the literal tables (`benchmarks/registry.py`) keep one member from importing the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("algorithms", "benchmarks", "leaderboards")
+PACKAGES = ("algorithms", "benchmarks", "leaderboards", "rlvr_gap")
 Graph = Mapping[str, frozenset[str]]
 """Room -> the rooms that it imports."""
 

@@ -19,6 +19,7 @@ from benchmarks.cli.options import (
     ModelOption,
     OutOption,
     QuietOption,
+    ReportOption,
     SuiteOption,
     WorkersOption,
     load_suite,
@@ -65,6 +66,7 @@ def grid(
     cluster: Annotated[
         Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
     ] = None,
+    report_to: ReportOption = "",
     dry_run: DryRunOption = False,
     model: ModelOption = "",
     engine: EngineOption = "auto",
@@ -85,13 +87,16 @@ def grid(
     from benchmarks.runs.grid import GridRun
     from benchmarks.runs.grid_plan import plan
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.trackers import parse
     from benchmarks.runs.variants import expand
 
     launchers.get(launcher)  # an unknown one is said before anything else is done
+    trackers = parse(report_to)
     loaded, variants = load_suite(suite, model), expand(changes or [])
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
     cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
+    options += ["--report-to", ",".join(trackers)] if trackers else []
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return show_plan(run.cells, run.resources, run.launcher)

@@ -93,6 +93,10 @@ MeetingOption = Annotated[
 LaunchOption = Annotated[
     str, typer.Option("--launch", help="Command that starts training in place of torchrun: 'accelerate launch ...'.")
 ]
+ReportOption = Annotated[
+    str,
+    typer.Option("--report-to", help="Follow training in tensorboard, wandb or trackio; several: tensorboard,wandb."),
+]
 VerdictOption = Annotated[
     str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]

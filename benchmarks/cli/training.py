@@ -19,6 +19,7 @@ from benchmarks.cli.options import (
     OutOption,
     ProcessesOption,
     QuietOption,
+    ReportOption,
     SeedOption,
     SuiteOption,
     WorkersOption,
@@ -66,6 +67,7 @@ def bench(
         list[str] | None,
         typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
     ] = None,
+    report_to: ReportOption = "",
     dry_run: DryRunOption = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
@@ -85,11 +87,12 @@ def bench(
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.machines import Machines
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.trackers import parse
     from benchmarks.runs.variants import variant_of
 
     with pause.on_sigterm(), Progress(quiet) as progress:
         machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
-        place = Place(out, engine, workers, processes, progress, machines)
+        place = Place(out, engine, workers, processes, progress, machines, report_to=parse(report_to))
         loaded = load_suite(suite, model)
         asked, variant = variant_of(loaded, changes or [], name)
         cell = CellRun(asked, algo, seed, place, tuple(beside or ()), variant)
@@ -120,18 +123,20 @@ def _would_run(cell: CellRun) -> None:
     print(f"on this machine, {where}; {engine_of(cell.suite, cell.place).name} evaluates.")
 
 
-def train_cell(folder: Path) -> None:
+def train_cell(folder: Path, report_to: ReportOption = "") -> None:
     """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.lease import end_with_parent
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.status import Reporter
+    from benchmarks.runs.trackers import parse
 
     end_with_parent()
     first = os.environ.get("RANK", "0") == "0"
     with Progress(quiet=not first) as progress:
         if first:
             progress.listener = Reporter.attach(folder).hear
-        place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        place = Place(processes=processes, progress=progress, report_to=parse(report_to))
         CellRun.of_folder(folder, place).training.train()

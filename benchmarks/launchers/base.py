@@ -9,6 +9,8 @@ from typing import Protocol
 
 from benchmarks.launchers.resources import Resources
 
+PROGRAM_FILE = str(Path(__file__).resolve().parents[2] / "rlvr_gap" / "__main__.py")
+"""What a process that the project starts runs, by its path: the same copy of the project, in any working directory."""
 USAGE_ERROR, INTERRUPTED = 2, 130
 """Exit codes of the program: wrong input, which no second try mends, and a stop by a signal."""
 

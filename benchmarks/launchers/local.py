@@ -18,7 +18,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from benchmarks.launchers.base import BEGINS, INTERRUPTED, USAGE_ERROR, Options, Task, Watch, lacking, last_line
+from benchmarks.launchers.base import (
+    BEGINS,
+    INTERRUPTED,
+    PROGRAM_FILE,
+    USAGE_ERROR,
+    Options,
+    Task,
+    Watch,
+    lacking,
+    last_line,
+)
 
 TICK_S = 1.0
 _GRACE_S = 60.0
@@ -154,7 +164,7 @@ class Local:
             log.write(f"{BEGINS}{' '.join(task.command)}\n")
             log.flush()
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks", *task.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [sys.executable, PROGRAM_FILE, *task.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=share.environment(processes), start_new_session=True,
             )  # fmt: skip
         self._running[task.name] = process

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.launchers.base import BEGINS, INTERRUPTED, USAGE_ERROR, Options, Task, Watch, last_line
+from benchmarks.launchers.base import BEGINS, INTERRUPTED, PROGRAM_FILE, USAGE_ERROR, Options, Task, Watch, last_line
 from benchmarks.launchers.resources import Resources
 
 JOB_NAME = "rlvr-gap"
@@ -59,7 +60,7 @@ class Job:
             log.write(f"{BEGINS}{' '.join(self.command)}\n")
             log.flush()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks", *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [sys.executable, PROGRAM_FILE, *self.command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=_ignore_usr2,
             )  # fmt: skip
         while self._process.poll() is None:  # never a blocking wait: `checkpoint` interrupts this loop
@@ -158,10 +159,17 @@ def parameters(resources: Resources, after: Sequence[str] = ()) -> dict[str, Any
         "dependency": f"afterok:{':'.join(after)}" if after else None, "stderr_to_stdout": True,
         "srun_args": ["--kill-on-bad-exit=1"],
         # srun has not taken this over from sbatch since 22.05.
-        "setup": ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *r.setup],
+        "setup": ["export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}", *_our_packages(), *r.setup],
         "additional_parameters": {"requeue": True, "kill-on-invalid-dep": "yes", **r.sbatch},
     }  # fmt: skip
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _our_packages() -> list[str]:
+    """Lines that let a job import this copy of the project, and no folder of such a name in its working directory."""
+    root = Path(PROGRAM_FILE).parents[1]
+    found = [] if root.name.endswith("-packages") else [f"export PYTHONPATH={shlex.quote(str(root))}:$PYTHONPATH"]
+    return ["export PYTHONSAFEPATH=1", *found]
 
 
 def queue() -> Mapping[str, str] | None:

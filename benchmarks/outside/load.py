@@ -15,7 +15,7 @@ from types import ModuleType
 from benchmarks.errors import UsageError
 from benchmarks.outside.source import Source, read, read_source
 
-PROJECT = ("algorithms", "benchmarks", "leaderboards", "tests")
+PROJECT = ("algorithms", "benchmarks", "leaderboards", "rlvr_gap", "tests")
 """The project's own packages, which a file beside them does not own. A record names them by commit."""
 _roots: dict[str, Path] = {}
 """Top-level name of a module that stands beside a loaded file -> the folder of that file."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.errors import UsageError
+from benchmarks.launchers.base import PROGRAM_FILE
 
 DEFAULT_PORT = 29500
 _SLURM_PORTS = range(20_000, 40_000)
@@ -52,8 +53,8 @@ class Machines:
         return cls(count, index, _endpoint(count, endpoint, environment), launcher)
 
     def command(self, processes: int, arguments: list[str]) -> list[str]:
-        """The command that starts this machine's `processes` training processes as `-m benchmarks ARGUMENTS`."""
-        program = ["-m", "benchmarks", *arguments]
+        """The command that starts this machine's `processes` training processes, each as `rlvr-gap ARGUMENTS`."""
+        program = [PROGRAM_FILE, *arguments]
         if self.launcher:
             return [*shlex.split(self.launcher), *program]
         meeting = ["--standalone"]

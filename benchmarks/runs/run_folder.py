@@ -41,6 +41,8 @@ class Place:
     machines: Machines = field(default_factory=Machines)
     home: Path | None = None
     """The folder of the suite's runs; null until it is settled (home.py)."""
+    report_to: tuple[str, ...] = ()
+    """The trackers that follow a training (trackers.py)."""
 
     @property
     def world(self) -> int:

@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.errors import Failure
@@ -40,9 +41,11 @@ Judge = Callable[..., str]
 """What a factory returns: called with the strings of an item, it returns one string or raises."""
 
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "import json, sys; path = json.loads(sys.argv[1]); "
+    "sys.path[:] = [path[0], *sys.path]; import benchmarks; sys.path[:] = path[1:]; "  # this one, and no other folder
     "from benchmarks.verifiers.workers import worker_main; worker_main(sys.argv[2:])"
 )
+_ROOT = str(Path(__file__).resolve().parents[2])
 _READY = b"ready"
 WAIT_FACTOR = 10
 _SPARE_S = 1.0
@@ -195,7 +198,15 @@ class _VerifierWorker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `kill`)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(theirs.fileno()), str(self.owner), *arguments],
+                [
+                    sys.executable,
+                    "-c",
+                    _BOOT,
+                    json.dumps([_ROOT, *sys.path]),
+                    str(theirs.fileno()),
+                    str(self.owner),
+                    *arguments,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import pytest
 
 from algorithms import pause
 from benchmarks.errors import UsageError
+from benchmarks.launchers.base import PROGRAM_FILE
 from benchmarks.runs import machines
 from benchmarks.runs.machines import Machines
 
@@ -21,7 +22,7 @@ def find(count: int, environment: dict[str, str], index: int | None = None, endp
 
 def test_one_machine_needs_nothing():
     assert find(1, SLURM) == Machines()
-    assert Machines().command(2, ["x"]) == [*TORCHRUN, "--standalone", "--nproc_per_node", "2", "-m", "benchmarks", "x"]
+    assert Machines().command(2, ["x"]) == [*TORCHRUN, "--standalone", "--nproc_per_node", "2", PROGRAM_FILE, "x"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_only_the_first_machine_takes_a_pause_back(tmp_path):
 def test_commands():
     found = Machines(2, 1, "10.0.0.5:7")
     where = ["--nnodes", "2", "--node-rank", "1", "--master-addr", "10.0.0.5", "--master-port", "7"]
-    program = ["-m", "benchmarks", "train-cell", "a folder"]
+    program = [PROGRAM_FILE, "train-cell", "a folder"]
     assert found.command(8, program[2:]) == [*TORCHRUN, *where, "--nproc_per_node", "8", *program]
     own = Machines(2, 1, "10.0.0.5:7", "accelerate launch --num_machines 2 --main_process_ip '10.0.0.5'")
     start = ["accelerate", "launch", "--num_machines", "2", "--main_process_ip", "10.0.0.5"]
