@@ -14,13 +14,20 @@ import typer
 
 from benchmarks.cli.options import (
     AlgosOption,
+    CellProcessesOption,
+    ClusterOption,
     DryRunOption,
     EngineOption,
+    JobsOption,
+    LauncherOption,
     ModelOption,
     OutOption,
     QuietOption,
     ReportOption,
+    RetryOption,
+    SeedsOption,
     SuiteOption,
+    VariantsOption,
     WorkersOption,
     load_suite,
     say_home,
@@ -42,30 +49,13 @@ QUEUE_S = 20.0
 def grid(
     suite: SuiteOption = "countdown",
     algos: AlgosOption = "",
-    seeds: Annotated[str, typer.Option("--seeds", metavar="NUMBERS", help="Separated by commas or spaces.")] = "0",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Run variants with other settings, as training.learning_rate=1e-5,5e-5; repeatable."
-        ),
-    ] = None,
-    launcher: Annotated[
-        str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
-    ] = "local",
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", min=1, help="Cells side by side; default: one per GPU, or per core; slurm: array_limit."
-        ),
-    ] = None,
-    retry: Annotated[int, typer.Option("--retry", min=0, help="How often to try a cell again that failed.")] = 0,
-    processes: Annotated[
-        int | None,
-        typer.Option("--processes", min=1, help="Training processes of a cell; default: 1, or its job's GPUs."),
-    ] = None,
-    cluster: Annotated[
-        Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
-    ] = None,
+    seeds: SeedsOption = "0",
+    changes: VariantsOption = None,
+    launcher: LauncherOption = "local",
+    jobs: JobsOption = None,
+    retry: RetryOption = 0,
+    processes: CellProcessesOption = None,
+    cluster: ClusterOption = None,
     report_to: ReportOption = "",
     dry_run: DryRunOption = False,
     model: ModelOption = "",

@@ -78,24 +78,105 @@ ChangesOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[
-    int, typer.Option("--processes", min=1, help="Number of training processes on each machine (torchrun).")
+    int,
+    typer.Option("--processes", metavar="N", min=1, help="Number of training processes on each machine (torchrun)."),
 ]
 NodesOption = Annotated[
-    int, typer.Option("--nodes", min=1, help="Number of machines that train; run the same command on each of them.")
+    int,
+    typer.Option(
+        "--nodes", metavar="N", min=1, help="Number of machines that train; run the same command on each of them."
+    ),
 ]
 NodeRankOption = Annotated[
-    int | None, typer.Option("--node-rank", help="Number of this machine, from 0; default: NODE_RANK, or SLURM's.")
+    int | None,
+    typer.Option("--node-rank", metavar="N", help="Number of this machine, from 0; default: NODE_RANK, or SLURM's."),
 ]
 MeetingOption = Annotated[
     str,
-    typer.Option("--rdzv-endpoint", help="HOST:PORT of machine 0; default: MASTER_ADDR and MASTER_PORT, or SLURM's."),
+    typer.Option(
+        "--rdzv-endpoint",
+        metavar="HOST:PORT",
+        help="HOST:PORT of machine 0; default: MASTER_ADDR and MASTER_PORT, or SLURM's.",
+    ),
 ]
 LaunchOption = Annotated[
-    str, typer.Option("--launch", help="Command that starts training in place of torchrun: 'accelerate launch ...'.")
+    str,
+    typer.Option(
+        "--launch",
+        metavar="COMMAND",
+        help="Command that starts training in place of torchrun: 'accelerate launch ...'.",
+    ),
 ]
 ReportOption = Annotated[
     str,
-    typer.Option("--report-to", help="Follow training in tensorboard, wandb or trackio; several: tensorboard,wandb."),
+    typer.Option(
+        "--report-to",
+        metavar="NAMES",
+        help="Follow training in tensorboard, wandb or trackio; several: tensorboard,wandb.",
+    ),
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", metavar="NUMBERS", help="Separated by commas or spaces.")]
+AlgoOption = Annotated[
+    str,
+    typer.Option(
+        "--algo", metavar="NAME", autocompletion=complete_algorithm,
+        help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`.",
+    ),
+]  # fmt: skip
+VariantOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE",
+        help="Run a variant with another setting, as training.learning_rate=1e-4, beside it; repeatable.",
+    ),
+]  # fmt: skip
+VariantsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUES",
+        help="Run variants with other settings, as training.learning_rate=1e-5,5e-5; repeatable.",
+    ),
+]  # fmt: skip
+NameOption = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Name of the variant; default: what --set changes.")
+]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Run the cell again from its start; what there was is moved aside.")
+]
+BesideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--beside", metavar="NAME",
+        help="Another algorithm of your own that the suite has settings for; repeatable.",
+    ),
+]  # fmt: skip
+PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")]
+LauncherOption = Annotated[
+    str,
+    typer.Option(
+        "--launcher", metavar="NAME",
+        help="local: a process per cell; slurm: submits; inprocess: all in this one.",
+    ),
+]  # fmt: skip
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", min=1,
+        help="Cells side by side; default: one per GPU, or per core; slurm: array_limit.",
+    ),
+]  # fmt: skip
+RetryOption = Annotated[
+    int, typer.Option("--retry", metavar="N", min=0, help="How often to try a cell again that failed.")
+]
+CellProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", metavar="N", min=1, help="Training processes of a cell; default: 1, or its job's GPUs."
+    ),
+]
+ClusterOption = Annotated[
+    Path | None,
+    typer.Option("--cluster", metavar="FILE", help="Resources of a job; default: cluster.yaml, if there is one."),
 ]
 VerdictOption = Annotated[
     str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from benchmarks.cli.options import (
+    AlgoOption,
+    BesideOption,
     DryRunOption,
     EngineOption,
+    FreshOption,
     LaunchOption,
     MeetingOption,
     ModelOption,
+    NameOption,
     NodeRankOption,
     NodesOption,
     OutOption,
+    PageOption,
     ProcessesOption,
     QuietOption,
     ReportOption,
     SeedOption,
     SuiteOption,
+    VariantOption,
     WorkersOption,
-    complete_algorithm,
     load_suite,
     say_home,
 )
@@ -33,17 +36,11 @@ if TYPE_CHECKING:
 
 
 def bench(
-    algo: Annotated[
-        str,
-        typer.Option(
-            "--algo",
-            metavar="NAME",
-            autocompletion=complete_algorithm,
-            help="An algorithm's name (see rlvr-gap list), your own my_algorithm.py, or `base`.",
-        ),
-    ],
+    algo: AlgoOption,
     suite: SuiteOption = "countdown",
     seed: SeedOption = 0,
+    changes: VariantOption = None,
+    name: NameOption = "",
     model: ModelOption = "",
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
@@ -53,23 +50,11 @@ def bench(
     node_rank: NodeRankOption = None,
     rdzv_endpoint: MeetingOption = "",
     launch: LaunchOption = "",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Run a variant with another setting, as training.learning_rate=1e-4, beside it; repeatable."
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the variant; default: what --set changes.")] = "",
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Run the cell again from its start; what there was is moved aside.")
-    ] = False,
-    beside: Annotated[
-        list[str] | None,
-        typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
-    ] = None,
+    beside: BesideOption = None,
     report_to: ReportOption = "",
+    fresh: FreshOption = False,
     dry_run: DryRunOption = False,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
+    page: PageOption = True,
     quiet: QuietOption = False,
 ) -> None:
     """Train one algorithm, evaluate it and the base, and print the sampling efficiency gap.
