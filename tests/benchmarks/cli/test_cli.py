@@ -1,4 +1,4 @@
-"""The command line: help, exit codes, one line for everything that goes wrong, and nothing lost when it does."""
+"""The command line: exit codes, one line for everything that goes wrong, and nothing lost when it does."""
 
 from __future__ import annotations
 
@@ -11,63 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from benchmarks import __main__ as program
-from benchmarks.tasks.countdown import SIZES
+from tests.benchmarks.cli.conftest import Cli, Said
 from tests.benchmarks.micro import snapshot, write
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = {name: command for name, command in typer.main.get_command(program.app).commands.items()}  # type: ignore[attr-defined]
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    def line(self, code: int) -> str:
-        """The one line on standard error of a command that ended with this code."""
-        lines = self.err.splitlines()
-        assert (self.code, len(lines)) == (code, 1), self
-        assert lines[0].startswith("rlvr-gap: ")
-        return lines[0]
-
-
-Cli = Callable[..., Said]
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys) -> Cli:
-    """Calls the program in this process: cli("bench", "--algo", "base")."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["rlvr-gap", *map(str, arguments)])
-        capsys.readouterr()
-        code = program._run()
-        return Said(code, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def few_problems(monkeypatch):
-    """Drawing all that one could train on takes longer than training on them."""
-    monkeypatch.setitem(SIZES, "train", 64)
-
-
-@pytest.fixture
-def no_page(monkeypatch):
-    """Pictures take longer than all the rest of these tests."""
-    monkeypatch.setattr("benchmarks.cli.results.show", lambda *_: None)
 
 
 @pytest.fixture
@@ -86,94 +39,6 @@ def base(bench, tmp_path) -> Path:
     """The folder of a base that is done."""
     assert bench().code == 0
     return tmp_path / "runs" / "micro" / "base"
-
-
-# ------------------------------------------------------------------------------------------------ help and lists
-
-
-@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if not command.hidden])
-def test_help_names_every_option(cli, name):
-    said = cli(name, "--help")
-    assert said.code == 0 and not said.err
-    options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("-")]
-    assert [option for option in options if option not in said.out] == []
-    assert all(getattr(parameter, "help", None) for parameter in COMMANDS[name].params)
-
-
-def test_no_arguments_are_a_question_for_help(cli):
-    said = cli()
-    assert (said.code, said.err) == (0, "") and said.out == cli("--help").out
-    assert [name for name in ("bench", "grid", "evaluate", "gap", "leaderboard", "list") if name not in said.out] == []
-
-
-def test_list_names_what_exists(cli):
-    """Every kind has a title, and every name a description beside it."""
-    said = cli("list")
-    assert said.code == 0
-    sections = {part.split()[0]: part.splitlines()[1:] for part in said.out.strip().split("\n\n")}
-    for kind, names in {
-        "algorithms": "dapo grpo ppo",
-        "suites": "countdown countdown-smoke",
-        "tasks": "countdown gsm8k jsonl",
-        "verifiers": "countdown math",
-        "engines": "transformers vllm",
-        "templates": "raw boxed chat",
-        "launchers": "local slurm",
-        "formats": "counts lm-eval",
-    }.items():
-        described = {
-            line.split()[0]: line.split()[1:] for line in sections[kind] if line.startswith("  ") and line[2] != " "
-        }
-        assert set(names.split()) <= set(described)
-        assert [name for name, words in described.items() if not words] == []
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_list_keeps_to_the_width(cli, monkeypatch, width):
-    monkeypatch.setenv("COLUMNS", str(width))
-    assert max(map(len, cli("list").out.splitlines())) <= width
-
-
-def test_list_of_one_kind(cli):
-    assert cli("list", "engines").out.startswith("engines (--engine)\n  transformers ")
-    assert "unknown kind of name 'engine'. Did you mean 'engines'?" in cli("list", "engine").line(2)
-
-
-def test_the_version(cli):
-    said = cli("--version")
-    assert said.code == 0 and said.out.startswith("rlvr-gap 0.")
-
-
-def test_help_shows_whole_sentences(cli, monkeypatch):
-    """No description of a command is cut: typer's own list ends most of them in dots."""
-    monkeypatch.setenv("COLUMNS", "80")
-    said = cli("--help").out
-    assert "..." not in said.partition("Commands:")[2] and max(map(len, said.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    "words, found",
-    [
-        ("bench --algo reinf", ["reinforce_pp", "reinforce_pp_baseline"]),
-        ("config countdown-s", ["countdown-smoke"]),
-        ("eval", ["evaluate"]),
-    ],
-)
-def test_a_shell_completes(words, found):
-    """As bash asks: what stands on the line, and which of its words is to be completed."""
-    line = f"rlvr-gap {words}"
-    environment = {"_RLVR_GAP_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words.split()))}
-    code = "from benchmarks.__main__ import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == found
-
-
-def test_list_imports_nothing_heavy():
-    code = "import sys; from benchmarks.__main__ import run; run(['list']); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
 
 
 # ------------------------------------------------------------------------------------------------ gap

@@ -77,7 +77,7 @@ def test_commands():
     found = Machines(2, 1, "10.0.0.5:7")
     where = ["--nnodes", "2", "--node-rank", "1", "--master-addr", "10.0.0.5", "--master-port", "7"]
     program = [PROGRAM_FILE, "train-cell", "a folder"]
-    assert found.command(8, program[2:]) == [*TORCHRUN, *where, "--nproc_per_node", "8", *program]
+    assert found.command(8, program[1:]) == [*TORCHRUN, *where, "--nproc_per_node", "8", *program]
     own = Machines(2, 1, "10.0.0.5:7", "accelerate launch --num_machines 2 --main_process_ip '10.0.0.5'")
     start = ["accelerate", "launch", "--num_machines", "2", "--main_process_ip", "10.0.0.5"]
-    assert own.command(8, program[2:]) == [*start, *program]
+    assert own.command(8, program[1:]) == [*start, *program]

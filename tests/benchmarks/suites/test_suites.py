@@ -161,6 +161,7 @@ LEAVES = list(leaves(suite.parse(data())))
 def test_the_hash_is_over_everything_that_moves_a_number(path):
     before = suite.parse(data())
     moves = path[0] not in ("name", "description", "engine", "resources")
+    moves &= path not in [("training", key) for key in suite.NO_RESULT]
     assert (changed(before, path).hash != before.hash) == moves
 
 
@@ -226,7 +227,7 @@ def test_a_key_that_stands_twice_is_refused(text, line, tmp_path):
 
 @pytest.mark.parametrize("value", ["{x: 1, x: 2}", "["])
 def test_a_change_that_is_no_strict_yaml_is_refused(value):
-    with pytest.raises(UsageError, match=r"--set 'training\.algorithms=.* has no YAML after '=': "):
+    with pytest.raises(UsageError, match=r"--set 'training\.algorithms=.* the value is not YAML "):
         suite.with_changes(suite.load("countdown"), [f"training.algorithms={value}"])
 
 
