@@ -5,8 +5,8 @@
 Both trainers get the same completions, so nothing is sampled and what is measured is all the rest: judging, padding,
 log-probabilities, advantages, loss, backward pass, optimiser, logging. They run in turns in one process, a few steps
 each, and change the order every round. A round gives one ratio of medians; the interval is a bootstrap of the rounds.
-On a CPU, time is processor time of one thread: a busy machine does not stretch it as it does wall time, and several threads
-would count the time that they wait for one another.
+On a CPU, time is processor time of one thread: a busy machine does not stretch it as it does wall time, and several
+threads would count the time that they wait for one another.
 
 Three cases: a whole mini-batch at once, and lengths with a long tail in micro-batches of two, where ours puts rows of
 like length together and trims them (docs/scaling.md); then the same lengths with ours as it would be without.
