@@ -5,7 +5,8 @@
 Both trainers get the same completions, so nothing is sampled and what is measured is all the rest: judging, padding,
 log-probabilities, advantages, loss, backward pass, optimiser, logging. They run in turns in one process, a few steps
 each, and change the order every round. A round gives one ratio of medians; the interval is a bootstrap of the rounds.
-On a CPU, time is processor time, which a busy machine does not stretch as it does wall time.
+On a CPU, time is processor time of one thread: a busy machine does not stretch it as it does wall time, and several
+threads would count the time that they wait for one another.
 
 Three cases: a whole mini-batch at once, and lengths with a long tail in micro-batches of two, where ours puts rows of
 like length together and trims them (docs/scaling.md); then the same lengths with ours as it would be without.
@@ -14,11 +15,12 @@ like length together and trims them (docs/scaling.md); then the same lengths wit
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,19 @@ def clock(trainer: Any) -> Callable[[], float]:
     return time.process_time if trainer.args.use_cpu else cost.clock
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, torch computes in one thread on a CPU."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def run_steps(trainer: Any, updates: int) -> list[float]:
     """Trains for the settings' steps; seconds of each but the first and the last."""
     from transformers import TrainerCallback
@@ -244,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UsageError("expected --rounds of 2 or more and --steps of 3 or more.")
     size = Size(given.rounds, given.steps, given.prompts, limit=given.limit)
     remark = busy()
-    with Progress() as progress:
+    with Progress() as progress, one_thread():
         found = [compare(case, size, progress) for case in CASES]
     console = Console(width=None if Console().is_terminal else 110)
     console.print(table(found))

@@ -100,7 +100,8 @@ class CellTraining:
         if done.returncode and pause.was_asked(self.train_folder):
             raise KeyboardInterrupt
         if done.returncode:
-            raise Failure(f"training in {world} processes ended with exit code {done.returncode}.")
+            why = "; the first machine says why" if machines.index > 0 else ""
+            raise Failure(f"training in {world} processes ended with exit code {done.returncode}{why}.")
 
     def train(self) -> Any:
         """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
