@@ -70,12 +70,11 @@ def state_of(folder: Path, planned: Mapping[str, str] = {}, jobs: Mapping[str, s
     found: dict[str, Any] = {"suite": folder.parent.name, "cell": folder.name, "log": planned.get("log", "")}
     if (folder / RECORD).exists():
         return CellState(**found, **_recorded(folder, planned))
-    said = status.read_status(folder)
+    said, holder = status.read_status(folder), holder_of(folder)
     if said is None:
-        held = holder_of(folder) if folder.is_dir() else None
-        return CellState(**found, state=WAITING if held is None else RUNNING, where=str(held or ""))
+        return CellState(**found, state=WAITING if holder is None else RUNNING, where=str(holder or ""))
     found |= {"log": said.log or found["log"], "where": f"job {said.job}" if said.job else said.where or ""}
-    if said.state == status.RUNNING and holder_of(folder) is not None:
+    if holder is not None:
         return CellState(**found, **_running(folder, said))
     so_far: dict[str, Any] = {"seconds": said.seconds, "tokens": status.training_tokens(folder)}
     return CellState(**found, **so_far, **_not_running(folder, said, jobs))
@@ -109,6 +108,8 @@ def spent(record: Record) -> tuple[float, int]:
 def _running(folder: Path, said: status.Status) -> dict[str, Any]:
     total = f"/{said.total:.0f}" if said.total else ""
     note = f"; {said.note}" if said.note else ""
+    if said.state != status.RUNNING:  # who has just taken the folder over has not said anything yet
+        return {"state": RUNNING, "said": "starts", "seconds": said.seconds}
     far = f": {said.done:.0f}{total} {said.unit}".rstrip() if said.total or said.done else ""
     return {
         "state": RUNNING,

@@ -39,6 +39,9 @@ def test_a_living_cell_runs_and_a_killed_one_has_failed(tmp_path):
         write_status(folder, Status(status.RUNNING, where=HERE, **progress))
         found = state_of(folder)
         assert (found.state, found.said, found.share, found.left_s) == ("running", "train: 3/12 steps", 0.25, 9)
+        write_status(folder, Status(status.STOPPED, said="somebody whom this one has followed"))
+        assert state(folder) == ("running", "starts")
+        write_status(folder, Status(status.RUNNING, where=HERE, **progress))
     killed = state_of(folder)
     assert killed.state == "failed" and "without a word" in killed.said
 
