@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from benchmarks.runs.grid import GridRun
     from benchmarks.suites.schema import Suite
 
+LauncherOption = Annotated[
+    str,
+    typer.Option(
+        "--launcher", metavar="NAME", help="local: a process per cell; slurm: submits; inprocess: all in this one."
+    ),
+]
+ClusterOption = Annotated[
+    Path | None,
+    typer.Option("--cluster", metavar="FILE", help="Resources of a job; default: cluster.yaml, if there is one."),
+]
 CLUSTER = Path("cluster.yaml")
 WATCH_S = 2.0
 
@@ -42,11 +52,13 @@ def grid(
     seeds: Annotated[str, typer.Option("--seeds", metavar="NUMBERS", help="Separated by commas or spaces.")] = "0",
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting; several values make variants: training.learning_rate=1e-5,5e-5."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUES",
+            help="Change a setting; several values make variants: training.learning_rate=1e-5,5e-5.",
+        ),
     ] = None,
-    launcher: Annotated[
-        str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
-    ] = "local",
+    launcher: LauncherOption = "local",
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Cells side by side; default: one per GPU, or else per core.")
     ] = None,
@@ -55,9 +67,7 @@ def grid(
         int | None,
         typer.Option("--processes", min=1, help="Training processes of a cell; default: 1, or its job's GPUs."),
     ] = None,
-    cluster: Annotated[
-        Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
-    ] = None,
+    cluster: ClusterOption = None,
     dry_run: DryRunOption = False,
     model: ModelOption = "",
     engine: EngineOption = "auto",

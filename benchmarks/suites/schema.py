@@ -6,6 +6,7 @@ with the algorithm. Two records belong in the same table only if their suites ha
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -275,11 +276,13 @@ def load(name: str) -> Suite:
     """Returns the suite with that name, or the one in that YAML file. UsageError for an unknown name, key or value."""
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None:
-        raise unknown("suite", name, known())
+        raise UsageError(f"{unknown('suite', name, known())} One of your own is named by its file, my-suite.yaml.")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read suite {path}: {error.strerror or error}.") from error
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.y*ml")], n=1)
+        hint = f" Did you mean '{path.with_name(near[0])}'?" if near else ""
+        raise UsageError(f"cannot read suite {path}: {error.strerror or error}.{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"suite {path} is not YAML: {' '.join(str(error).split())}.") from error
     if isinstance(data, dict):
