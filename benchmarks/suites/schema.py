@@ -242,8 +242,14 @@ class Suite(Strict):
     @property
     def outside(self) -> dict[str, Found]:
         """The tasks and verifiers that are not built in: "task NAME" or "verifier NAME" -> the class."""
-        datasets = [*self.evaluation.datasets.values(), self.training.dataset]
-        return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
+        found = [item for dataset in self.datasets.values() for item in dataset.outside.items()]
+        return {f"{kind} {one.name}": one for kind, one in found}
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        """All of its datasets, by their keys: those of evaluation, and `training.dataset`."""
+        evaluated = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
+        return {**evaluated, "training.dataset": self.training.dataset}
 
     @property
     def sources(self) -> dict[str, Any]:
