@@ -30,8 +30,23 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit()
 
 
+_VALUES = {"int": "N", "float": "X", "Path": "PATH"}
+"""Type of an option -> what its value is called in help."""
+
+
 class _Commands(TyperGroup):
-    """The list of commands, with the whole first sentence of each."""
+    """The list of commands, with the whole first sentence of each, and plain words for the values of options."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns the command. Where it names no value itself, typer would call it `<int range>` or `<list[str]>`."""
+        command = super().get_command(ctx, cmd_name)
+        for parameter in command.params if command else ():
+            if parameter.metavar is None and not getattr(parameter, "is_flag", False):
+                is_option = parameter.opts[0].startswith("-")
+                annotation = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+                kind = next((name for known, name in _VALUES.items() if known in str(annotation)), "TEXT")
+                parameter.metavar = kind if is_option else parameter.name.upper()
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Writes the list; typer's own cuts each sentence to the rest of its line."""

@@ -97,7 +97,10 @@ def _finding(model: type[BaseModel], error: Any) -> str:
     if kind == "missing":
         field = _model_at(model, loc[:-1]).model_fields.get(str(loc[-1]))
         meaning = " ".join((field.description or "").split()).removesuffix(".") if field else ""
-        return f"{where}: this key is missing{f' ({meaning})' if meaning else ''}."
+        needs = ", ".join(_required(field.annotation)) if field else ""
+        return (
+            f"{where}: this key is missing{f' ({meaning})' if meaning else ''}{f'; it needs {needs}' if needs else ''}."
+        )
     message = error["msg"].removeprefix("Value error, ").removesuffix(".")
     if isinstance(error.get("ctx", {}).get("error"), UsageError):
         return f"{where}: {message}."
@@ -118,6 +121,14 @@ def _finding(model: type[BaseModel], error: Any) -> str:
     return f"{where}: {message.replace('Tuple', 'the list')}" + (
         "." if isinstance(given, dict | BaseModel) else f", got {given!r}."
     )
+
+
+def _required(annotation: Any) -> list[str]:
+    """The keys without a default in a section, and in the sections that it must have: `sampling.max_new_tokens`."""
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return []
+    keys = {key: _required(field.annotation) for key, field in annotation.model_fields.items() if field.is_required()}
+    return [f"{key}.{inner}" if inner else key for key, inners in keys.items() for inner in inners or [""]]
 
 
 def _unknown_key(model: type[BaseModel], loc: tuple[int | str, ...]) -> UsageError:

@@ -6,6 +6,7 @@ with the algorithm. Two records belong in the same table only if their suites ha
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -258,8 +259,14 @@ class Suite(Strict):
     @property
     def outside(self) -> dict[str, Found]:
         """The tasks and verifiers that are not built in: "task NAME" or "verifier NAME" -> the class."""
-        datasets = [*self.evaluation.datasets.values(), self.training.dataset]
-        return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
+        found = [item for dataset in self.datasets.values() for item in dataset.outside.items()]
+        return {f"{kind} {one.name}": one for kind, one in found}
+
+    @property
+    def datasets(self) -> dict[str, Dataset]:
+        """All of its datasets, by their keys: those of evaluation, and `training.dataset`."""
+        evaluated = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
+        return {**evaluated, "training.dataset": self.training.dataset}
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -292,11 +299,13 @@ def load(name: str) -> Suite:
     """Returns the suite with that name, or the one in that YAML file. UsageError for an unknown name, key or value."""
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known().get(name)
     if path is None:
-        raise unknown("suite", name, known())
+        raise UsageError(f"{unknown('suite', name, known())} One of your own is named by its file, my-suite.yaml.")
     try:
         data = strict_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read suite {path}: {error.strerror or error}.") from error
+        near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.y*ml")], n=1)
+        hint = f" Did you mean '{path.with_name(near[0])}'?" if near else ""
+        raise UsageError(f"cannot read suite {path}: {error.strerror or error}.{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"suite {path} is not YAML: {' '.join(str(error).split())}.") from error
     if isinstance(data, dict):

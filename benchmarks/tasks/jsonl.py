@@ -10,6 +10,7 @@ count both.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,12 @@ from benchmarks.tasks.base import Problem, Task
 logger = logging.getLogger(__name__)
 
 _SPLITS = ("train", "validation", "test", "ood")
+
+
+@functools.cache
+def _say_once(level: int, report: str) -> None:
+    """A file is read whenever its problems are needed, and what is odd about it need not be said as often."""
+    logger.log(level, "task 'jsonl': %s", report)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class JsonlTask(Task):
         ]
         problems, self.report[split] = data.build(entries, source=str(file), ids=self._ids(rows, file))
         odd = self.report[split].duplicates or self.report[split].empty
-        logger.log(logging.WARNING if odd else logging.INFO, "task 'jsonl': %s", self.report[split])
+        _say_once(logging.WARNING if odd else logging.INFO, str(self.report[split]))
         if not problems:
             raise UsageError(f"'{file}' holds no problem with an answer (columns '{problem}' and '{answer}')")
         return problems

@@ -102,7 +102,7 @@ def test_gap_refuses(cli, pair, tmp_path):
         (["grid", "--algos", "grpo pop"], ["unknown algorithm 'pop'", "mean 'ppo'"]),
         (["grid", "--seeds", "0 ²"], ["seed '²'", "whole number"]),
         (["grid", "--launcher", "slrum"], ["unknown launcher 'slrum'", "local"]),
-        (["evaluate"], ["Missing argument", "model"]),
+        (["evaluate"], ["Missing argument", "MODEL"]),
         (["evaluate", "embedded", "--dataset", "tset"], ["unknown dataset", "'tset'", "mean 'test'"]),
         (["leaderboard", "--runs", "./none"], ["none does not exist", "record.json"]),
     ],

@@ -180,7 +180,7 @@ def test_hint_is_of_the_right_model_where_a_dataset_is_called_like_a_key(tmp_pat
         ("schema", ..., "schema is None, expected 1"),
         ("suite", ..., "suite: this key is missing"),
         ("training.diverged", ..., "training.diverged: this key is missing"),
-        ("training.steps", "17", "training.steps: Input should be a valid integer, got '17'"),
+        ("training.steps", "17", "training.steps: expected a valid integer, got '17'"),
         ("training.steps", -1, "training.steps: .*greater than or equal to 0"),
         ("training", 3, "training: "),
         ("cell.seed", 1.5, "cell.seed: "),

@@ -104,6 +104,16 @@ def test_the_least_that_a_suite_says(tmp_path):
     assert loaded.evaluation.design.make().max_k == 256
 
 
+def test_a_missing_section_says_what_it_needs():
+    """So that all keys are known at once, and not one section after the other."""
+    with pytest.raises(UsageError) as error:
+        suite.parse({"name": "x"}, "mine.yaml")
+    said = str(error.value)
+    assert "evaluation: this key is missing (How every model is measured); it needs datasets, sampling.max_new" in said
+    assert "training: this key is missing" in said
+    assert "it needs budget, learning_rate, sampling.max_new_tokens, dataset.task." in said
+
+
 def test_a_cluster_file_says_everything_too(tmp_path):
     from benchmarks.launchers.resources import Resources, load
 

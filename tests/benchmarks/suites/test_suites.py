@@ -90,8 +90,11 @@ def test_what_is_not_a_suite_at_all(tmp_path, text, word):
 def test_unknown_suites(tmp_path):
     with pytest.raises(UsageError, match=r"unknown suite 'cuontdown'.*mean 'countdown'"):
         suite.load("cuontdown")
-    with pytest.raises(UsageError, match=r"cannot read suite .*none\.yaml: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read suite .*none\.yaml: No such file or directory\.$"):
         suite.load(str(tmp_path / "none.yaml"))
+    write(tmp_path)
+    with pytest.raises(UsageError, match=r"cannot read suite .*mirco\.yaml: .*Did you mean '.*micro\.yaml'"):
+        suite.load(str(tmp_path / "mirco.yaml"))
 
 
 def test_unknown_embedded_model():

@@ -341,6 +341,13 @@ def test_a_folder_holds_a_file_for_each_split(tmp_path: Path) -> None:
         task.load("validation")
 
 
+def test_what_is_odd_about_a_file_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = str(write(tmp_path / "mine.jsonl", [*PROBLEMS, PROBLEMS[0]]))
+    with caplog.at_level(logging.WARNING):
+        assert tasks.get("jsonl", path=path).load("test") == tasks.get("jsonl", path=path).load("test")
+    assert caplog.text.count("1 duplicated problems") == 1
+
+
 def test_a_single_file_is_the_split_that_is_asked_for(tmp_path: Path) -> None:
     path = str(write(tmp_path / "mine.jsonl", PROBLEMS))
     assert tasks.get("jsonl", path=path).load("train") == tasks.get("jsonl", path=path).load("test")
