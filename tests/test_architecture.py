@@ -69,7 +69,8 @@ ROOMS: dict[str, set[str]] = {
         "launchers",
     },
     "evaluation": {
-        *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
+        *("errors", "files", "outside", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records"),
+        "engines",
     },
     "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
     "runs": {

@@ -39,6 +39,8 @@ _TOKENS = re.compile(r"(?P<box>\\{1,2}boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _OPEN, _CLOSE = "<answer>", "</answer>"
 _JUDGE = "benchmarks.verifiers.math_worker:make_judge"
 _EQUAL = "equal"
+_PROBE = (r"\frac{1}{2}", "0.5")
+"""Two answers that any judge can compare, whatever it thinks of them."""
 _Pair = tuple[str, str]
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class MathVerifier(Verifier):
         max_answer_chars: int = 1_000,
         judge: str = _JUDGE,
     ) -> None:
-        self._pool = WorkerPool(judge, timeout_s=timeout_s, workers=workers, memory_bytes=memory_mb << 20)
+        self._pool = WorkerPool(judge, probe=_PROBE, timeout_s=timeout_s, workers=workers, memory_bytes=memory_mb << 20)
         self._memo: OrderedDict[_Pair, Reply] = OrderedDict()
         self._memo_size, self._max_answer_chars = memo_size, max_answer_chars
         self._lock = threading.Lock()
@@ -75,7 +77,7 @@ class MathVerifier(Verifier):
         """Comparisons that gave no result, by reason: "deadline", "died", "MemoryError", ..."""
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
-        """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start at all."""
+        """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start or judge."""
         return self.verify_many([problem], [text], [finished])[0]
 
     def verify_many(
