@@ -9,9 +9,11 @@ The answer is read as LaTeX from its first to its last character, without the `$
 behind it. Only in a sentence with delimited mathematics ("The least value is $5$.") the last such piece is read.
 
 An answer is CORRECT if it equals the gold answer character for character or math-verify (gold first) finds them equal,
-even if the completion was cut off later. An unequal or missing answer is WRONG if the completion is finished, and
-TRUNCATED otherwise. It is ERROR if the comparison hit its deadline or memory limit, or crashed. An answer longer than
-`max_answer_chars` is not a final answer: it counts as not equal and is not parsed.
+even if the completion was cut off later. An answer with an equality that cannot hold (`3=5`, `x=3=5`) equals nothing
+but its own text; `x=5` and `2+3=5` equal 5. `\approx 5` is read as 5, and `3 \approx 5` equals nothing. An unequal or
+missing answer is WRONG if the completion is finished, and TRUNCATED otherwise. It is ERROR if the comparison hit its
+deadline or memory limit, or crashed. An answer longer than `max_answer_chars` is not a final answer: it counts as not
+equal and is not parsed.
 
 What the guard does NOT stop, beside what `workers` says of processes:
 - An answer that restates the problem (`\sum_{i=1}^{100} i` for 5050) equals the gold answer, so it is CORRECT.
@@ -57,7 +59,7 @@ class MathVerifier(Verifier):
     """
 
     name: ClassVar[str] = "math"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(
         self,
