@@ -47,8 +47,9 @@ def accelerators() -> int:
 class TransformersEngine(Engine):
     """Samples with transformers. `threads` counts per process, on a CPU.
 
-    If the memory of an accelerator does not suffice, `rows_at_once` is halved and the chunk is sampled again. These settings and `dtype` can change single samples
-    but no distribution. With one thread (the default), every sample is the same for any number of workers.
+    If the memory of an accelerator does not suffice, `rows_at_once` is halved and the chunk is sampled again. These
+    settings and `dtype` can change single samples but no distribution. With one thread (the default), every sample is
+    the same for any number of workers.
     """
 
     name: ClassVar[str] = "transformers"
@@ -145,7 +146,7 @@ class TransformersEngine(Engine):
     ) -> list[Completion]:
         """Returns `n` completions of each prompt, prompt-major."""
         ids_PT, mask_PT = self._pad(prompts)
-        config = self._generation_config(sampling, 1 if self.compact else n)
+        config = self._generation_config(sampling, 1 if self.compact or sampling.greedy else n)
         if self.compact:
             loop = _Loop(n, sampling.max_new_tokens, generator)
             ids_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config, custom_generate=loop)
@@ -153,6 +154,8 @@ class TransformersEngine(Engine):
             with _global_seed(generator, self.device):
                 all_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config)
             ids_BT = all_BT[:, ids_PT.shape[1] :]
+            if sampling.greedy:  # `generate` has decoded each prompt once
+                ids_BT = ids_BT.repeat_interleave(n, dim=0)
         return self._completions(ids_BT.cpu())
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -164,8 +167,9 @@ class TransformersEngine(Engine):
 
     def _generation_config(self, sampling: Sampling, sequences: int) -> GenerationConfig:
         """States every setting that shapes a distribution, so that none is left to the checkpoint or to a default."""
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         return GenerationConfig(
-            do_sample=True, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k,
+            do_sample=not sampling.greedy, **({} if sampling.greedy else drawn),
             min_p=None, typical_p=1.0, epsilon_cutoff=0.0, eta_cutoff=0.0, repetition_penalty=1.0,
             no_repeat_ngram_size=0, renormalize_logits=False, num_beams=1, num_return_sequences=sequences,
             min_new_tokens=None, max_new_tokens=sampling.max_new_tokens, use_cache=True,
@@ -271,7 +275,10 @@ class _Loop:
             scores_RV = rows.logits_RV.float()
             if process:  # empty at temperature 1 without top-p and top-k
                 scores_RV = process(ids_BT[rows.index_R, :length], scores_RV)
-            chosen_R = torch.multinomial(scores_RV.softmax(dim=-1), 1, generator=self.generator)[:, 0]
+            if config.do_sample:
+                chosen_R = torch.multinomial(scores_RV.softmax(dim=-1), 1, generator=self.generator)[:, 0]
+            else:
+                chosen_R = scores_RV.argmax(dim=-1)
             chosen_R = chosen_R.masked_fill(rows.ended_R, config.pad_token_id)
             ids_BT[rows.index_R, length] = chosen_R
             rows.ended_R |= torch.isin(chosen_R, ends)

@@ -58,7 +58,7 @@ def _cell(suite: Suite, base: bool, throughput: Throughput, sizes: dict[tuple[in
 
 def trained_tokens(suite: Suite, tokens_per_completion: float) -> float:
     """Tokens of a training's rollouts; what an algorithm samples beyond its batches comes on top."""
-    budget, settings = suite.training.budget, suite.training
+    budget, settings = suite.trained.budget, suite.trained
     if budget.unit == "tokens":
         return float(budget.amount)
     completions = budget.amount if budget.unit == "completions" else budget.amount * settings.rows_per_step

@@ -124,6 +124,11 @@ class EvaluationSettings(Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, design in self.designs.items():
+            if self.sampling.greedy and design.rounds[-1] > 1:
+                raise ValueError(
+                    "at temperature 0 (greedy decoding) all samples of a problem are the same: "
+                    f"expected {name}: {{rounds: [1]}} and k: 1, got rounds up to {design.rounds[-1]}"
+                )
             if self.k > design.rounds[-1]:
                 raise ValueError(f"k = {self.k} is above the {name}'s n = {design.rounds[-1]}")
         if list(self.checkpoints) != sorted(set(self.checkpoints)):
@@ -160,7 +165,29 @@ class Suite(Strict):
     evaluation: EvaluationSettings
     engine: EngineSettings = EngineSettings()
     resources: Resources = Resources()
-    training: SuiteTraining
+    training: SuiteTraining | None = None
+    """Null if the suite is for evaluation only."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.training is None and self.evaluation.checkpoints:
+            raise ValueError("evaluation.checkpoints names steps of a training, but there is no section training")
+        return self
+
+    @property
+    def trained(self) -> SuiteTraining:
+        """The section `training`. Raises UsageError if there is none."""
+        if self.training is None:
+            raise UsageError(
+                f"suite '{self.name}' is for evaluation only: it has no section 'training'. Evaluate a model on it "
+                f"with rlvr-gap evaluate MODEL --suite {self.name}, or add the section to train."
+            )
+        return self.training
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """Those that are evaluated, and the one to train on if there is one."""
+        return [*self.evaluation.datasets.values(), *([self.training.dataset] if self.training else [])]
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -169,7 +196,8 @@ class Suite(Strict):
         The key `evaluation.checkpoints` is there only if a suite has some.
         """
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
-        asked["training"]["dataset"] = self.training.dataset.asked
+        if self.training is not None:
+            asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
             del asked["evaluation"]["checkpoints"]
@@ -178,8 +206,7 @@ class Suite(Strict):
     @property
     def outside(self) -> dict[str, Found]:
         """The tasks and verifiers that are not built in: "task NAME" or "verifier NAME" -> the class."""
-        datasets = [*self.evaluation.datasets.values(), self.training.dataset]
-        return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
+        return {f"{kind} {one.name}": one for dataset in self.datasets for kind, one in dataset.outside.items()}
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -262,7 +289,9 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
 def located(suite: Suite, folder: Path) -> Suite:
     """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
     datasets = {name: _located(dataset, folder) for name, dataset in suite.evaluation.datasets.items()}
-    training = suite.training.model_copy(update={"dataset": _located(suite.training.dataset, folder)})
+    training = suite.training
+    if training is not None:
+        training = training.model_copy(update={"dataset": _located(training.dataset, folder)})
     evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
     return suite.model_copy(update={"evaluation": evaluation, "training": training})
 
@@ -274,7 +303,6 @@ def _located(dataset: Dataset, folder: Path) -> Dataset:
 
 def _check_names(suite: Suite) -> None:
     """Raises UsageError for an unknown task, template or engine, so that a run does not begin with a typing error."""
-    datasets = [*suite.evaluation.datasets.values(), suite.training.dataset]
     asked: list[tuple[str, str, Iterable[str]]] = [
         ("prompt template", suite.prompt_template, [*TEMPLATES, CHAT]),
         ("engine", suite.engine.name, [AUTO, *ENGINES]),
@@ -282,7 +310,7 @@ def _check_names(suite: Suite) -> None:
     for kind, name, names in asked:
         if name not in names:
             raise unknown(kind, name, names)
-    for dataset in datasets:
+    for dataset in suite.datasets:
         if dataset.task not in tasks.TASKS:  # those are not imported before they are used
             tasks.find(dataset.task)
 
@@ -290,7 +318,7 @@ def _check_names(suite: Suite) -> None:
 def _check_chains(suite: Suite) -> None:
     """UsageError where the suite asks for sound chains of a task whose verifier cannot check them."""
     asked: list[tuple[str, Dataset]] = []
-    if suite.training.reward == "sound":
+    if suite.training is not None and suite.training.reward == "sound":
         asked.append(("training.reward", suite.training.dataset))
     for name, design in suite.evaluation.designs.items():
         if design.stop_on == "sound":
