@@ -10,14 +10,24 @@ from rich.console import Console
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import RECORD
 from leaderboards.build import build
+from leaderboards.estimates import estimate_tables
 from leaderboards.terminal import report
+
+
+def show_estimates(record: Record, folder: Path) -> None:
+    """Prints what the run's stored samples say of its model alone, a table for each pair of datasets."""
+    _console().print(*estimate_tables(record, folder), sep="\n")
+
+
+def _console() -> Console:
+    return Console(width=None if Console().is_terminal else 100)
 
 
 def show(records: Sequence[Record], suite_folder: Path, cell_folder: Path) -> None:
     """Prints the results and writes `index.html`, which shows all runs of the suite, beside them."""
     page = build(suite_folder, suite_folder / "index.html")
     where = cell_folder / RECORD if cell_folder != suite_folder else suite_folder
-    console = Console(width=None if Console().is_terminal else 100)
+    console = _console()
     console.print(report(list(records), {"record": where, "page": suite_folder / "index.html"}))
     for broken in page.broken:
         console.print(f"not shown on the page: {broken}", markup=False)

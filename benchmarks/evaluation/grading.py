@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from benchmarks.errors import Failure, UsageError
+from benchmarks.files import content_hash
 from benchmarks.outside import one_line
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verdict, Verifier
@@ -21,6 +22,8 @@ Judged = tuple[list[Verdict], list[bool | None]]
 _Row = tuple[Problem, str, bool]
 _Key = tuple[str, str, bool]
 _T = TypeVar("_T")
+MOST_CHARS = 1_000
+"""Of a stored answer."""
 
 
 def judge(
@@ -38,6 +41,23 @@ def judge(
     _require_that_it_works(verifier, verdicts, different)
     sound = _chains(verifier, different) if chains else dict.fromkeys(different)
     return [verdicts[key] for key in keys], [sound[key] for key in keys]
+
+
+def extract(verifier: Verifier, problems: Sequence[Problem], texts: Sequence[str]) -> list[str | None]:
+    """Returns the answer that each completion states; None if it states none, or if its verifier cannot tell.
+
+    A longer answer than `MOST_CHARS` is cut and ends in a hash of the whole, so that different ones stay different.
+    """
+    if not verifier.extracts:
+        return [None] * len(texts)
+    rows = zip(problems, texts, strict=True)
+    return [_short(_or(None, verifier, lambda row=row: verifier.extract(*row))) for row in rows]  # type: ignore[misc]
+
+
+def _short(answer: str | None) -> str | None:
+    if answer is None or len(answer) <= MOST_CHARS:
+        return answer
+    return f"{answer[: MOST_CHARS - 17]}#{content_hash(answer.encode('utf-8', 'replace').decode())}"
 
 
 def _verdicts(verifier: Verifier, rows: Sequence[_Row]) -> list[Verdict]:

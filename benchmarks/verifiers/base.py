@@ -51,6 +51,18 @@ class Verifier:
         return [self.verify(*row) for row in zip(problems, texts, flags, strict=True)]
 
     @property
+    def extracts(self) -> bool:
+        """Whether it can tell the answer of a completion: it has an `extract` of its own."""
+        return type(self).extract is not Verifier.extract
+
+    def extract(self, problem: Problem, text: str) -> str | None:
+        """Returns the answer that the completion states, which is what `verify` judges. None if it states none.
+
+        It is stored with the completion and counts the votes of maj@k. Equal texts are equal answers.
+        """
+        return None
+
+    @property
     def checks_chains(self) -> bool:
         """Whether it judges chains of thought at all: it has a `check_chain` of its own."""
         return type(self).check_chain is not Verifier.check_chain

@@ -207,7 +207,8 @@ def test_rows_that_are_alike_are_judged_once():
 def test_text_that_is_no_unicode_is_kept_as_far_as_it_goes():
     columns = {name: [0] for name in completions.COMPLETIONS_SCHEMA.names}
     columns |= {"problem_id": ["p"], "text": ["a\ud800\nb\x00"], "verdict": ["wrong"], "chain": [True]}
-    columns |= {"finished": [True]}
+    columns |= {"finished": [True], "answer": ["b\ud800"]}
+    assert completions.make_table(columns)["answer"].to_pylist() == ["b?"]
     assert completions.make_table(columns)["text"].to_pylist() == ["a?\nb\x00"]
 
 

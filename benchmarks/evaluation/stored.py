@@ -1,0 +1,36 @@
+"""Reads the stored completions of a finished run: the votes of maj@k, and the samples of one problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evaluation.completions import read_tables
+from benchmarks.statistics.maj import Votes
+
+
+def read_votes(path: Path) -> dict[str, Votes] | None:
+    """Returns the votes of each problem over its first round; None if the file holds no answers.
+
+    Raises Failure for a damaged file. Files from before answers were stored hold none until they are graded again.
+    """
+    rows: dict[str, list[tuple[str | None, bool]]] = {}
+    any_answer = False
+    for table in read_tables(path):
+        names = ("problem_id", "round", "answer", "verdict")
+        for problem_id, number, answer, verdict in zip(*(table[name].to_pylist() for name in names), strict=True):
+            any_answer |= answer is not None
+            if number == 0:
+                rows.setdefault(problem_id, []).append((answer, verdict == "correct"))
+    if not any_answer:
+        return None
+    return {problem_id: Votes.of(*zip(*found, strict=True)) for problem_id, found in rows.items()}
+
+
+def read_samples(path: Path, problem_id: str) -> Iterator[dict[str, Any]]:
+    """Yields the stored rows of one problem in the order of its samples. Raises Failure for a damaged file."""
+    for table in read_tables(path):
+        for row in table.to_pylist():
+            if row["problem_id"] == problem_id:
+                yield row
