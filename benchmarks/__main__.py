@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, training
 from benchmarks.errors import Failure, UsageError
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ app.command()(grid.grid)
 app.command()(grid.status)
 app.command("train-cell", hidden=True)(training.train_cell)
 app.command()(evaluation.evaluate)
+app.command()(samples.show)
 app.command()(evaluation.gap)
 app.command()(evaluation.unsolved)
 app.command("import")(exchange.import_)

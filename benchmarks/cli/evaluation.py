@@ -21,6 +21,18 @@ from benchmarks.cli.options import (
 )
 from benchmarks.errors import UsageError
 
+KOption = Annotated[
+    int | None, typer.Option("--k", min=1, help="The k of the gap and the largest of pass@k; default: the suite's.")
+]
+GreedyOption = Annotated[
+    bool, typer.Option("--greedy", help="One sample of each problem at temperature 0; then only pass@1 is known.")
+]
+DrawOption = Annotated[int, typer.Option("--seed", min=0, help="Draws other samples, in a folder of their own.")]
+EvaluationChangesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, such as evaluation.sampling.temperature=0.6; repeatable."),
+]
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --regrade, the folder of a run.")],
@@ -34,18 +46,10 @@ def evaluate(
     sampled: Annotated[
         str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
     ] = None,
-    k: Annotated[
-        int | None,
-        typer.Option("--k", min=1, help="The k of the gap and the largest of pass@k; default: the suite's."),
-    ] = None,
-    greedy: Annotated[
-        bool, typer.Option("--greedy", help="One sample of each problem at temperature 0; then only pass@1 is known.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws other samples, in a folder of their own.")] = 0,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting, such as evaluation.sampling.temperature=0.6; repeatable."),
-    ] = None,
+    k: KOption = None,
+    greedy: GreedyOption = False,
+    seed: DrawOption = 0,
+    changes: EvaluationChangesOption = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
@@ -56,9 +60,9 @@ def evaluate(
     It prints pass@k and other estimates with 95 % intervals, and the gap if OUT holds the base's record of the same
     suite. A changed setting (--set, --n, --k, --greedy) makes another suite, whose runs go to a folder of their own.
 
-    With --regrade, MODEL is the folder of a finished run,
-    OUT/SUITE/CELL: today's verifier grades its stored completions again, and the record is rewritten. Re-grade the base
-    of a suite first, and then the runs that are measured from it.
+    With --regrade, MODEL is the folder of a finished run, OUT/SUITE/CELL: today's verifier grades its stored
+    completions again, and the record is rewritten. Re-grade the base of a suite first, and then the runs that are
+    measured from it.
     """
     from benchmarks.cli.results import show, show_estimates
     from benchmarks.progress import Progress

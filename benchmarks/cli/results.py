@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import RECORD
@@ -16,7 +16,12 @@ from leaderboards.terminal import report
 
 def show_estimates(record: Record, folder: Path) -> None:
     """Prints what the run's stored samples say of its model alone, a table for each pair of datasets."""
-    _console().print(*estimate_tables(record, folder), sep="\n")
+    print_parts(*estimate_tables(record, folder))
+
+
+def print_parts(*parts: RenderableType) -> None:
+    """Prints the parts one below the other."""
+    _console().print(*parts, sep="\n", highlight=False, emoji=False)
 
 
 def _console() -> Console:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,21 @@ def read_samples(path: Path, problem_id: str) -> Iterator[dict[str, Any]]:
         for row in table.to_pylist():
             if row["problem_id"] == problem_id:
                 yield row
+
+
+@dataclass(frozen=True)
+class ProblemSamples:
+    """One problem of a finished evaluation, with what was drawn for it."""
+
+    dataset: str
+    problem_id: str
+    n: int
+    verdicts: Mapping[str, int]
+    """How many of the n samples got each verdict; one that none got may be missing."""
+    accuracy: float
+    """The estimate of the chance that a sample is correct: c / n, or without bias where sampling could stop early."""
+    prompt: str | None = None
+    """The problem as the prompt template gets it; None if the task cannot be loaded here."""
+    gold: str | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    """The stored samples that were asked for, in their order."""

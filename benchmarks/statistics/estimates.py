@@ -20,6 +20,8 @@ from benchmarks.statistics.maj import Votes, maj_at_k
 
 G_PASS_K, G_PASS_AT = 16, (0.5, 1.0)
 """The k and tau of G-Pass@k that a table shows; k is smaller if the first checkpoint is."""
+_STILL = 1e-3
+"""Estimates that differ by less are as good as equal."""
 MOST_VOTES = 64
 """The largest k of maj@k that a table shows."""
 
@@ -42,7 +44,9 @@ def estimates(counts: Counts, k: int, votes: Sequence[Votes] | None = None, conf
     first, greedy = counts.design.rounds[0], counts.design.max_k == 1
 
     def line(name: str, values_N: Floats, binary: bool) -> Line:
-        return Line(name, mean_interval(values_N, confidence, 1.0 if binary else 0.0, level=True).within(0, 1))
+        still = float(np.ptp(values_N)) < _STILL  # t would claim certainty
+        added = 1.0 if binary or still else 0.0
+        return Line(name, mean_interval(values_N, confidence, added, level=True).within(0, 1))
 
     lines = [line(f"pass@{at}", counts.pass_at_k(at), greedy or near_binary(at, counts)) for at in _powers(k)]
     if first > 1:
