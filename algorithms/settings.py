@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from benchmarks.settings import Fraction, Positive, Rate, Sampling, Strict
+from benchmarks.settings import Fraction, Positive, Rate, Sampling, Strict, require
 
 
 class Budget(Strict):
@@ -121,6 +121,7 @@ class Settings(Strict):
     def _check(self) -> Self:
         if any("surrogate" in own for own in self.algorithms.values()):
             raise ValueError("surrogate is no setting of one algorithm: clip_range, kl_coefficient, loss are common")
+        require(not self.sampling.greedy, "sampling.temperature is 0: all completions of a group would be equal")
         if self.rows_per_step % self.mini_batches_per_step:
             raise ValueError(
                 f"{self.rows_per_step} completions a step do not split into {self.mini_batches_per_step} mini-batches"

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, suites, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, training
 from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
@@ -65,6 +65,7 @@ app.command()(grid.grid)
 app.command()(grid.status)
 app.command("train-cell", hidden=True)(training.train_cell)
 app.command()(evaluation.evaluate)
+app.command()(samples.show)
 app.command()(evaluation.gap)
 app.command()(evaluation.unsolved)
 app.command("import")(exchange.import_)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,34 @@ def file_sha256(path: Path | str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise Failure(f"cannot read {path}: {error.strerror or error}.") from error
+
+
+_hashes: dict[tuple[str, int, int, int], str] = {}
+_SETTLED_NS = 2 * 10**9
+"""A file that changed less than this ago may change again without another time of change."""
+
+
+def file_sha256_once(path: Path | str) -> str:
+    """Returns `file_sha256`, and reads a large file that has not changed only once in this process.
+
+    What is remembered belongs to the path, inode, size and time of change, and only if all of them were the same before
+    and after the file was read.
+    """
+    before = _stamp(path)
+    if before in _hashes:
+        return _hashes[before]
+    found = file_sha256(path)
+    if _stamp(path) == before and time.time_ns() - before[-1] > _SETTLED_NS:
+        _hashes[before] = found
+    return found
+
+
+def _stamp(path: Path | str) -> tuple[str, int, int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise Failure(f"cannot read {path}: {error.strerror or error}.") from error
+    return os.path.realpath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def content_hash(obj: Any) -> str:

@@ -18,6 +18,7 @@ K = Annotated[int, Field(ge=1)]  # not strict: it is a key of a JSON object, whe
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
@@ -37,14 +38,19 @@ def require(condition: bool, message: str) -> None:
 class Sampling(Strict):
     """How completions are sampled."""
 
-    temperature: Rate = 1.0
-    """1 samples from the model's own distribution."""
+    temperature: Temperature = 1.0
+    """1 samples from the model's own distribution; 0 decodes greedily, whatever top_p, top_k and the seed are."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """1 switches it off."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """0 switches it off."""
     max_new_tokens: Positive
     """Longest completion; one that reaches it is cut off."""
+
+    @property
+    def greedy(self) -> bool:
+        """Whether nothing is drawn at random, so that all samples of a prompt are the same."""
+        return self.temperature == 0
 
 
 SYNONYMS: dict[str, tuple[str, ...]] = {

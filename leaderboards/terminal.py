@@ -70,7 +70,7 @@ def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
 
     One trained cell is shown with its datasets side by side, two to a table. Several cells get a table per dataset.
     """
-    trained = [record for record in records if record.gap is not None and not record.diverged]
+    trained = [record for record in records if record.gap and not record.diverged]
     parts: list[RenderableType]
     if len(trained) == 1:
         names = list(trained[0].gap or {})
@@ -85,10 +85,10 @@ def report(records: Sequence[Record], files: Mapping[str, Path | str]) -> Group:
     return Group(*spaced, *lines)
 
 
-def _table(title: str, caption: str) -> Table:
+def plain_table(title: str, caption: str) -> Table:
     """Returns an empty table without column separators, which take room that 80 characters do not have."""
     return Table(
-        title=Text(title, style="bold"),
+        title=Text(title, style="bold") if title else None,
         caption=Text(caption),
         title_justify="left",
         caption_justify="left",
@@ -104,7 +104,7 @@ def _cell_table(record: Record, datasets: Sequence[str]) -> Table:
     gaps = [record.gap[dataset] for dataset in datasets] if record.gap else []
     levels = ", ".join(sorted({f"{100 * gap.confidence:g} %" for gap in gaps}))
     title = f"{record.suite.name}: {cell_name(record.cell)}"
-    result = _table(title, f"in %, differences in points [{levels} interval]; a lower gap is better")
+    result = plain_table(title, f"in %, differences in points [{levels} interval]; a lower gap is better")
     result.add_column("")
     for dataset in datasets:
         result.add_column(Text(dataset), justify="right", overflow="fold")
@@ -186,7 +186,7 @@ def _grid_table(records: Sequence[Record], dataset: str) -> Table:
         "in %, means over seeds; a lower gap is better; sd: of the gap between seeds. "
         f"Fewer than {MIN_SEEDS} seeds say too little for a place. The page compares algorithms, with intervals."
     )
-    result = _table(f"{found[0].suite.name}: {dataset}", caption)
+    result = plain_table(f"{found[0].suite.name}: {dataset}", caption)
     result.add_column("algorithm", overflow="fold")
     for name in ("seeds", "pass@1", f"pass@{k}", "gap", "sd", "tokens"):
         result.add_column(name, justify="right", no_wrap=True)

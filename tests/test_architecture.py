@@ -71,7 +71,8 @@ ROOMS: dict[str, set[str]] = {
         *("launchers", "strict_yaml"),
     },
     "evaluation": {
-        *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
+        *("errors", "files", "outside", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records"),
+        "engines",
     },
     "leaderboards": {"errors", "files", "tasks", "statistics", "records", "evaluation"},
     "runs": {

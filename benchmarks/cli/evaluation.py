@@ -21,6 +21,18 @@ from benchmarks.cli.options import (
 )
 from benchmarks.errors import UsageError
 
+KOption = Annotated[
+    int | None, typer.Option("--k", min=1, help="The k of the gap and the largest of pass@k; default: the suite's.")
+]
+GreedyOption = Annotated[
+    bool, typer.Option("--greedy", help="One sample of each problem at temperature 0; then only pass@1 is known.")
+]
+DrawOption = Annotated[int, typer.Option("--seed", min=0, help="Draws other samples, in a folder of their own.")]
+EvaluationChangesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, such as evaluation.sampling.temperature=0.6; repeatable."),
+]
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder or hub id of a model; with --regrade, the folder of a run.")],
@@ -34,6 +46,10 @@ def evaluate(
     sampled: Annotated[
         str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
     ] = None,
+    k: KOption = None,
+    greedy: GreedyOption = False,
+    seed: DrawOption = 0,
+    changes: EvaluationChangesOption = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
@@ -41,29 +57,38 @@ def evaluate(
 ) -> None:
     """Evaluate any model in the same way as the suite's own models.
 
-    The result includes the gap if OUT holds the base's record. With --regrade, MODEL is the folder of a finished run,
-    OUT/SUITE/CELL: today's verifier grades its stored completions again, and the record is rewritten. Re-grade the base
-    of a suite first, and then the runs that are measured from it.
+    It prints pass@k and other estimates with 95 % intervals, and the gap if OUT holds the base's record of the same
+    suite. A changed setting (--set, --n, --k, --greedy) makes another suite, whose runs go to a folder of their own.
+
+    With --regrade, MODEL is the folder of a finished run, OUT/SUITE/CELL: today's verifier grades its stored
+    completions again, and the record is rewritten. Re-grade the base of a suite first, and then the runs that are
+    measured from it.
     """
-    from benchmarks.cli.results import show
+    from benchmarks.cli.results import show, show_estimates
     from benchmarks.progress import Progress
-    from benchmarks.runs.model_run import ModelRun, with_design
+    from benchmarks.runs.home import settle
+    from benchmarks.runs.model_run import ModelRun, adapted
     from benchmarks.runs.run_folder import Place
 
     if regrade:
-        if n or design:
-            raise UsageError("--n and --design do not go with --regrade: stored samples keep their design.")
+        if n or design or k or greedy or seed or changes:
+            raise UsageError(
+                "--n, --design, --k, --greedy, --seed and --set do not go with --regrade: stored samples stay."
+            )
         _regrade(Path(model), dataset or [], sampled, workers, quiet)
         return
     if sampled:
         raise UsageError("--model is only for --regrade: give the model to evaluate as the argument.")
-    asked = with_design(load_suite(suite, ""), n, design)
+    own = load_suite(suite, "")
+    asked = adapted(own, changes or [], n, design, k, greedy)
+    tag = "" if asked.hash == own.hash else f"{'greedy-' * greedy}{asked.hash[:8]}"
     with Progress(quiet) as progress:
-        place = Place(out, engine, workers, progress=progress)
-        run = ModelRun(asked, model, place, revision, name, tuple(dataset or ()))
+        place = settle(Place(out, engine, workers, progress=progress), asked)
+        run = ModelRun(asked, model, place, revision, name, tuple(dataset or ()), seed, tag)
         say_home(run.folder.parent, asked.name, progress)
         record = run.run()
-    show([record, *filter(None, [run.base()])], run.folder.parent, run.folder)
+    show_estimates(record, run.folder)
+    show([record, *filter(None, [run.base()])] if record.gap else [], run.folder.parent, run.folder)
 
 
 def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:

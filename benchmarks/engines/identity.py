@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.errors import UsageError
-from benchmarks.files import file_sha256
+from benchmarks.files import file_sha256_once
 
 CONFIGS = ("config.json", "adapter_config.json")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -73,7 +73,7 @@ def model_hash(model_path: str) -> str | None:
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):
         if file.name not in _NOT_HASHED:
-            digest.update(f"{file.name}\x1f{file_sha256(file)}\x1e".encode())
+            digest.update(f"{file.name}\x1f{file_sha256_once(file)}\x1e".encode())
     return digest.hexdigest()
 
 

@@ -98,8 +98,8 @@ class EnginePool:
             try:
                 if self._engine is None:
                     self._engine = self.spec.make()
-                    self._description = self._engine.description
                 done = self._engine.sample(chunk, sampling)
+                self._description = self._engine.description
             except Exception as error:
                 if isinstance(error, UsageError | Failure):
                     raise
@@ -279,7 +279,9 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str])
         while True:
             chunk, sampling = jobs.get()
             key = chunk.key
-            connection.send(("done", key, engine.sample(chunk, sampling)))
+            done = engine.sample(chunk, sampling)
+            connection.send(("ready", key, engine.description))  # it can change, as when memory was short
+            connection.send(("done", key, done))
     except (UsageError, Failure) as error:
         message = (str(error), traceback.format_exc(), isinstance(error, UsageError))
         connection.send(("failed", key, message))

@@ -66,8 +66,12 @@ class ScriptedEngine(Engine):
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
         """Samples as `Engine.sample` does. One character is one token."""
         time.sleep(self.delay_s)
+        drawn = not sampling.greedy
         return [
-            [self._completion(prompt, place, index, chunk.seed, sampling.max_new_tokens) for index in range(chunk.n)]
+            [
+                self._completion(prompt, *((place, index, chunk.seed) if drawn else (0, 0, 0)), sampling.max_new_tokens)
+                for index in range(chunk.n)
+            ]
             for place, prompt in enumerate(chunk.prompts)
         ]
 

@@ -14,7 +14,7 @@ from the same distribution. `make perf` compares the two in one run.
 from __future__ import annotations
 
 import contextlib
-import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,19 +22,18 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
-from transformers.cache_utils import DynamicLayer
+from transformers import GenerationConfig, LogitsProcessorList
 
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
+from benchmarks.engines.buffered_cache import BufferedCache, is_compactable
 from benchmarks.engines.identity import check_folder
 from benchmarks.engines.loading import end_ids, load_model, load_tokenizer
 from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
 
+_log = logging.getLogger(__name__)
 _COMPACT_BELOW = 0.7
 """Rows are dropped once fewer than this share of them is alive, because dropping copies the rest."""
-_ROOM = 16
-"""The least room for further tokens that a new buffer of keys and values has."""
 _ROWS_AT_ONCE = {"cpu": 512, "cuda": 4096}
 _CHECK_EVERY = {"cpu": 1, "cuda": 8}
 """Steps between two checks of which rows have ended. On an accelerator a check has to wait for it."""
@@ -48,8 +47,9 @@ def accelerators() -> int:
 class TransformersEngine(Engine):
     """Samples with transformers. `threads` counts per process, on a CPU.
 
-    Set `rows_at_once` below `rows_per_batch` if memory is short. These settings and `dtype` can change single samples
-    but no distribution. With one thread (the default), every sample is the same for any number of workers.
+    If the memory of an accelerator does not suffice, `rows_at_once` is halved and the chunk is sampled again. These
+    settings and `dtype` can change single samples but no distribution. With one thread (the default), every sample is
+    the same for any number of workers.
     """
 
     name: ClassVar[str] = "transformers"
@@ -67,6 +67,7 @@ class TransformersEngine(Engine):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.threads = threads
         self.rows_at_once = rows_at_once or _ROWS_AT_ONCE[self.device]
+        self._halved = False
         with _quiet():
             self.tokenizer = load_tokenizer(model_path, revision)
             precision = dtype or ("float32" if self.device == "cpu" else "auto")  # auto: the checkpoint's own
@@ -78,12 +79,13 @@ class TransformersEngine(Engine):
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end_ids[0]
         # What the checkpoint suggests (a repetition penalty, say) would fill every setting that we leave open.
         self.model.generation_config = GenerationConfig()
-        self.compact = _compactable(self.model)
+        self.compact = is_compactable(self.model)
 
     @property
     def description(self) -> str:
-        """The engine with its version."""
-        return f"{self.name} {transformers.__version__}"
+        """The engine with its version, and with `rows_at_once` if it was lowered because memory was short."""
+        lowered = f" (rows_at_once {self.rows_at_once})" if self._halved else ""
+        return f"{self.name} {transformers.__version__}{lowered}"
 
     @torch.no_grad()
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
@@ -94,14 +96,40 @@ class TransformersEngine(Engine):
         prompts = encode(self.tokenizer, chunk)
         config = self.model.config.get_text_config(decoder=True)
         check_lengths(prompts, sampling.max_new_tokens, getattr(config, "max_position_embeddings", None))
+        with _threads(self.threads, self.device), _quiet():
+            while (results := self._sample(prompts, chunk, sampling)) is None:
+                self._halve(chunk)
+        return results
+
+    def _sample(
+        self, prompts: Sequence[Sequence[int]], chunk: Chunk, sampling: Sampling
+    ) -> list[list[Completion]] | None:
+        """Returns the completions, or None if the accelerator's memory did not suffice."""
         generator = torch.Generator(self.device).manual_seed(chunk.seed)
         results: list[list[Completion]] = [[] for _ in prompts]
-        with _threads(self.threads, self.device), _quiet(), _out_of_memory(self.rows_at_once):
+        try:
             for batch, n in self._batches(prompts, chunk.n):
                 rows = self._generate([prompts[i] for i in batch], n, sampling, generator)
                 for place, i in enumerate(batch):
                     results[i] += rows[place * n : (place + 1) * n]
+        except torch.OutOfMemoryError:
+            return None
         return results
+
+    def _halve(self, chunk: Chunk) -> None:
+        """Halves `rows_at_once` for good. Raises Failure if memory does not suffice for a single row.
+
+        Rows of a batch share a random stream, so the whole chunk is sampled again: its completions are, bit for bit,
+        those of an engine that was made with the lower number. `description`, and so the record, states that number.
+        """
+        rows = min(self.rows_at_once, chunk.rows)
+        if rows == 1:
+            raise Failure("out of accelerator memory with a single row: choose a smaller max_new_tokens or dtype.")
+        self.rows_at_once = rows // 2
+        self._halved = True
+        _log.warning("out of accelerator memory with %d rows at once: going on with %d", rows, self.rows_at_once)
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
 
     def _batches(self, prompts: Sequence[Sequence[int]], n: int) -> Iterator[tuple[list[int], int]]:
         """Yields (prompts, samples of each) that run side by side, with the longest prompts first."""
@@ -118,7 +146,7 @@ class TransformersEngine(Engine):
     ) -> list[Completion]:
         """Returns `n` completions of each prompt, prompt-major."""
         ids_PT, mask_PT = self._pad(prompts)
-        config = self._generation_config(sampling, 1 if self.compact else n)
+        config = self._generation_config(sampling, 1 if self.compact or sampling.greedy else n)
         if self.compact:
             loop = _Loop(n, sampling.max_new_tokens, generator)
             ids_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config, custom_generate=loop)
@@ -126,6 +154,8 @@ class TransformersEngine(Engine):
             with _global_seed(generator, self.device):
                 all_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config)
             ids_BT = all_BT[:, ids_PT.shape[1] :]
+            if sampling.greedy:  # `generate` has decoded each prompt once
+                ids_BT = ids_BT.repeat_interleave(n, dim=0)
         return self._completions(ids_BT.cpu())
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -137,8 +167,9 @@ class TransformersEngine(Engine):
 
     def _generation_config(self, sampling: Sampling, sequences: int) -> GenerationConfig:
         """States every setting that shapes a distribution, so that none is left to the checkpoint or to a default."""
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         return GenerationConfig(
-            do_sample=True, temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k,
+            do_sample=not sampling.greedy, **({} if sampling.greedy else drawn),
             min_p=None, typical_p=1.0, epsilon_cutoff=0.0, eta_cutoff=0.0, repetition_penalty=1.0,
             no_repeat_ngram_size=0, renormalize_logits=False, num_beams=1, num_return_sequences=sequences,
             min_new_tokens=None, max_new_tokens=sampling.max_new_tokens, use_cache=True,
@@ -206,7 +237,7 @@ class _Loop:
         **inputs: Any,
     ) -> Tensor:
         """Decodes. `inputs` is what `generate` prepared for the forward pass; its stopping criteria are not used."""
-        cache = _BufferedCache(len(inputs["past_key_values"].layers))
+        cache = BufferedCache(len(inputs["past_key_values"].layers))
         inputs |= {"past_key_values": cache}
         logits = model(**model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **inputs)).logits
         cache.batch_repeat_interleave(self.n)
@@ -231,7 +262,7 @@ class _Loop:
     def _decode(
         self,
         model: Any,
-        cache: _BufferedCache,
+        cache: BufferedCache,
         ids_BT: Tensor,
         rows: _Rows,
         process: LogitsProcessorList,
@@ -244,7 +275,10 @@ class _Loop:
             scores_RV = rows.logits_RV.float()
             if process:  # empty at temperature 1 without top-p and top-k
                 scores_RV = process(ids_BT[rows.index_R, :length], scores_RV)
-            chosen_R = torch.multinomial(scores_RV.softmax(dim=-1), 1, generator=self.generator)[:, 0]
+            if config.do_sample:
+                chosen_R = torch.multinomial(scores_RV.softmax(dim=-1), 1, generator=self.generator)[:, 0]
+            else:
+                chosen_R = scores_RV.argmax(dim=-1)
             chosen_R = chosen_R.masked_fill(rows.ended_R, config.pad_token_id)
             ids_BT[rows.index_R, length] = chosen_R
             rows.ended_R |= torch.isin(chosen_R, ends)
@@ -261,7 +295,7 @@ class _Loop:
             ).logits[:, -1]
         return ids_BT[:, start:]
 
-    def _drop_ended(self, step: int, cache: _BufferedCache, rows: _Rows) -> bool:
+    def _drop_ended(self, step: int, cache: BufferedCache, rows: _Rows) -> bool:
         """Drops ended rows if that pays. Returns False if all have ended."""
         if (step + 1) % self.check_every:
             return True
@@ -270,70 +304,6 @@ class _Loop:
             rows.select(alive_S)
             cache.batch_select_indices(alive_S)
         return len(alive_S) > 0
-
-
-class _BufferedLayer(DynamicLayer):
-    """Keys and values, (R, heads, T, dim), as views of buffers with room for some more tokens.
-
-    The room is small, because what is read at each step should lie close together and most rows end before the limit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.length = 0
-        self.buffers: list[Tensor] = []
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Writes the new tokens in place and returns all keys and values so far."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.buffers = [states[:, :, :0] for states in (key_states, value_states)]
-        start, self.length = self.length, self.length + key_states.shape[-2]
-        for i, states in enumerate((key_states, value_states)):
-            if self.buffers[i].shape[2] < self.length:
-                self._move(i, start, len(states), slice(None))
-            self.buffers[i][:, :, start : self.length] = states
-        return self._view()
-
-    def _move(self, i: int, length: int, rows: int, chosen: Any) -> None:
-        """Moves buffer `i` to new room for so many rows, with the chosen ones of the old, up to `length`."""
-        old = self.buffers[i]
-        room = self.length + max(_ROOM, self.length // 4)
-        self.buffers[i] = old.new_empty(rows, old.shape[1], room, old.shape[3])
-        self.buffers[i][:, :, :length] = old[chosen, :, :length]
-
-    def _view(self) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
-        return self.keys, self.values
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeats every row `repeats` times."""
-        rows = len(self.buffers[0])
-        self.batch_select_indices(torch.arange(rows, device=self.device).repeat_interleave(repeats))
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keeps these rows, in this order."""
-        for i in range(len(self.buffers)):
-            self._move(i, self.length, len(indices), indices)
-        self._view()
-
-
-class _BufferedCache(DynamicCache):
-    """A `DynamicCache` for models whose layers all attend to everything."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layer_class_to_replicate = None
-        self.layers = [_BufferedLayer() for _ in range(layers)]
-
-
-def _compactable(model: Any) -> bool:
-    """Tells whether every layer's cache is plain keys and values, which our loop can handle."""
-    takes = inspect.signature(model.forward).parameters
-    if not {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"} <= set(takes):
-        return False
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 # ------------------------------------------------------------------------------------------------ surroundings
@@ -372,13 +342,3 @@ def _quiet() -> Iterator[None]:
         transformers.logging.set_verbosity(before)
         if bars:
             transformers.logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _out_of_memory(rows: int) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise Failure(
-            f"out of accelerator memory with {rows} rows at once: lower the engine setting rows_at_once."
-        ) from error

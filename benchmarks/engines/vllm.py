@@ -27,7 +27,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from benchmarks import engines
-from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
+from benchmarks.engines.base import Chunk, Completion, Engine, check_finish_reason, check_lengths, encode
 from benchmarks.engines.identity import check_folder, is_local
 from benchmarks.engines.loading import load_tokenizer
 from benchmarks.errors import Failure, UsageError
@@ -149,6 +149,8 @@ class VllmEngine(Engine):
         samples: Sequence[Any] = sorted(output.outputs, key=lambda sample: sample.index)
         if len(samples) != n:
             raise Failure(f"vllm gave {len(samples)} samples of a prompt where {n} were asked for.")
+        for sample in samples:
+            check_finish_reason("vllm", sample.finish_reason)
         rows = [list(sample.token_ids) for sample in samples]
         texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [

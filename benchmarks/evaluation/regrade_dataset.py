@@ -18,8 +18,7 @@ import pyarrow as pa
 from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
-from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA
-from benchmarks.evaluation.grading import judge
+from benchmarks.evaluation.grading import extract, judge
 from benchmarks.evaluation.plan import Question, problems_hash, read_question, write_question
 from benchmarks.evaluation.stage import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
 from benchmarks.evaluation.tally import Tally
@@ -109,10 +108,9 @@ class _Graded:
         values = [verdict.value for verdict in verdicts]
         before = zip(table["verdict"].to_pylist(), table["chain"].to_pylist(), strict=True)
         self.changed += sum(new != old for new, old in zip(zip(values, chains, strict=True), before, strict=True))
-        for name, column in (("verdict", values), ("chain", chains)):
-            index = COMPLETIONS_SCHEMA.get_field_index(name)
-            field = COMPLETIONS_SCHEMA.field(index)
-            table = table.set_column(index, field, pa.array(column, type=field.type))
+        answers = extract(self.verifier, problems, table["text"].to_pylist())
+        for name, column in (("verdict", values), ("chain", chains), ("answer", answers)):
+            table = completions.with_column(table, name, column)
         self.tally.add(table)
         return table
 

@@ -23,7 +23,7 @@ from benchmarks.engines.pool import Completions, EnginePool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
 from benchmarks.evaluation.completions import Meta
-from benchmarks.evaluation.grading import judge
+from benchmarks.evaluation.grading import extract, judge
 from benchmarks.evaluation.plan import PlannedChunk, Question, claim, plan_round, problems_hash, read_question
 from benchmarks.evaluation.tally import Tally
 from benchmarks.files import file_sha256, loads_strict, read_text, write_json_atomic
@@ -249,9 +249,8 @@ class Run:
         n = planned.chunk.n
         ids = [problem_id for problem_id in planned.problem_ids for _ in range(n)]
         flat = [completion for row in sampled for completion in row]
-        verdicts, chains = judge(
-            self.verifier, [self.problems[i] for i in ids], [c.text for c in flat], [c.finished for c in flat]
-        )
+        problems, texts = [self.problems[i] for i in ids], [c.text for c in flat]
+        verdicts, chains = judge(self.verifier, problems, texts, [c.finished for c in flat])
         rows = len(flat)
         return completions.make_table(
             {
@@ -260,6 +259,7 @@ class Run:
                 "sample": [planned.first + i for _ in planned.problem_ids for i in range(n)],
                 "text": [c.text for c in flat],
                 "verdict": [verdict.value for verdict in verdicts],
+                "answer": extract(self.verifier, problems, texts),
                 "chain": chains,
                 "tokens": [c.tokens for c in flat],
                 "finished": [c.finished for c in flat],

@@ -114,7 +114,7 @@ def _record(cell: GridCell) -> Record:
         counts = {name: read_evaluated(found, base.folder) for name, found in made.evaluations.items()}
     gaps = {name: sampling_efficiency_gap(one, one, run.suite.evaluation.k) for name, one in counts.items()}
     trl = config_fields(
-        run.training.make_algorithm(), run.suite.training, folder="", seed=0, processes=1, accelerator=False
+        run.training.make_algorithm(), run.suite.trained, folder="", seed=0, processes=1, accelerator=False
     )
     data = made.to_json()
     nothing = {"completions": 0, "tokens": 0}

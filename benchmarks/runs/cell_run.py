@@ -72,6 +72,8 @@ class CellRun:
             found = algorithms.find(self.algorithm)
             object.__setattr__(self, "found", found)
             object.__setattr__(self, "algorithm", found.name)
+        if self.algorithm != BASE:
+            self.suite.trained  # noqa: B018  (it says what to do where there is nothing to train)
         if self.algorithm != BASE and self.suite.prompt_template == CHAT:
             raise UsageError(f"prompt_template '{CHAT}' is for evaluation; training needs a named template.")
         self._check_settings()
@@ -87,7 +89,7 @@ class CellRun:
     def _check_settings(self) -> None:
         """UsageError where the suite has settings for an algorithm that does not exist."""
         known = {*algorithms.ALGORITHMS, self.algorithm}
-        asked = [name for name in self.suite.training.algorithms if name not in known]
+        asked = [] if self.suite.training is None else [n for n in self.suite.training.algorithms if n not in known]
         if not asked:
             return  # looking up what installed packages offer takes milliseconds, and a grid has many cells
         known |= {*algorithms.known(), *(algorithms.find(other).name for other in self.beside)}
@@ -198,7 +200,7 @@ class CellRun:
         except Failure:
             if divergence.not_finite(self.training.train_folder) is None:
                 raise
-        return trained, divergence.find(self.training.train_folder, self.suite.training.rows_per_step)
+        return trained, divergence.find(self.training.train_folder, self.suite.trained.rows_per_step)
 
     def _points(self, base: Record) -> dict[int, Point]:
         """The evaluations of the checkpoints that the suite names, by step."""
@@ -269,7 +271,7 @@ class CellRun:
 
         That is the code of the algorithm, and of built-in tasks and verifiers.
         """
-        code = {} if self.found is None else {**self.found.code, **self.suite.training.dataset.code}
+        code = {} if self.found is None else {**self.found.code, **self.suite.trained.dataset.code}
         for dataset in self.suite.evaluation.datasets.values():
             code |= dataset.code
         return {SOURCE: dict(sorted(code.items()))}

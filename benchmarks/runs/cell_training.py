@@ -49,14 +49,14 @@ class CellTraining:
         """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
         from algorithms.config import check_machine, config_fields
 
-        settings, world = self.suite.training, self.place.world
+        settings, world = self.suite.trained, self.place.world
         check_machine(settings, self.place.processes)
         settings.dataset.load()
         config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=world, accelerator=False)
 
     def check_points(self) -> None:
         """Raises UsageError for a checkpoint to evaluate that the training never reaches."""
-        budget, steps = self.suite.training.budget, self.suite.evaluation.checkpoints
+        budget, steps = self.suite.trained.budget, self.suite.evaluation.checkpoints
         if steps and budget.unit == "steps" and steps[-1] > budget.amount:
             raise UsageError(
                 f"evaluation.checkpoints has step {steps[-1]}, but training.budget ends after step {budget.amount}."
@@ -64,7 +64,7 @@ class CellTraining:
 
     def checkpoint(self, step: int) -> Path:
         """The checkpoint after that step. Raises Failure if the training has not kept it."""
-        path = self.train_folder / f"checkpoint-{step * self.suite.training.updates_per_step}"
+        path = self.train_folder / f"checkpoint-{step * self.suite.trained.updates_per_step}"
         if not path.is_dir():
             raise Failure(f"{path} is not there to be evaluated (evaluation.checkpoints has step {step}).")
         return path
@@ -107,7 +107,7 @@ class CellTraining:
         """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
         from algorithms.train import train
 
-        budget = self.suite.training.budget
+        budget = self.suite.trained.budget
         with (
             following(self.place.report_to, self.train_folder),
             self.place.progress.stage(f"train {self.folder.name}", budget.amount, budget.unit) as stage,
@@ -118,7 +118,7 @@ class CellTraining:
         """Returns the cell's `TrainSpec`, which differs between algorithms in nothing but the algorithm."""
         from algorithms.train import Reports, TrainSpec
 
-        settings = self.suite.training
+        settings = self.suite.trained
         problems = settings.dataset.load()
         verifier, with_chains = settings.dataset.make_verifier(), settings.reward == "sound"
 
@@ -151,7 +151,7 @@ class CellTraining:
         import algorithms
         from algorithms.config import surrogate
 
-        settings = self.suite.training
+        settings = self.suite.trained
         own = settings.algorithms.get(self.algorithm.name, {})
         return algorithms.make(self.algorithm, surrogate=surrogate(settings), **own)
 

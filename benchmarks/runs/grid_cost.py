@@ -53,8 +53,7 @@ class Work:
 
 def work(suite: Suite) -> Work:
     """What the base and one trained model of the suite generate. A sequential design draws less than the most."""
-    budget, rows = suite.training.budget, suite.training.rows_per_step
-    training = f"{budget.amount:,} {budget.unit}" + (f" of {rows:,} completions" if budget.unit == "steps" else "")
+    training = "" if suite.training is None else _steps(suite.training)
     try:
         problems = sum(len(dataset.load()) for dataset in suite.evaluation.datasets.values())
     except (UsageError, Failure, OSError):
@@ -62,6 +61,11 @@ def work(suite: Suite) -> Work:
     asked = suite.evaluation
     base = (asked.base_design or asked.design).rounds[-1]
     return Work(training, base * problems, (1 + len(asked.checkpoints)) * asked.design.rounds[-1] * problems)
+
+
+def _steps(training: SuiteTraining) -> str:
+    rows = f" of {training.rows_per_step:,} completions" if training.budget.unit == "steps" else ""
+    return f"{training.budget.amount:,} {training.budget.unit}{rows}"
 
 
 def expected(cells: Sequence[GridCell], throughput: Throughput) -> Cost:
@@ -90,7 +94,7 @@ def of_one(suite: Suite, base: bool, throughput: Throughput, sizes: dict[tuple[i
 
 def trained_tokens(suite: Suite, tokens_per_completion: float) -> float:
     """Tokens of a training's rollouts; what an algorithm samples beyond its batches comes on top."""
-    budget, settings = suite.training.budget, suite.training
+    budget, settings = suite.trained.budget, suite.trained
     if budget.unit == "tokens":
         return float(budget.amount)
     completions = budget.amount if budget.unit == "completions" else budget.amount * settings.rows_per_step

@@ -101,4 +101,4 @@ def _counts(suite: Suite, model: str, folder: Path, place: Place) -> Counts:
             prompt_template=suite.prompt_template, seed=derive("learning", folder.name), folder=folder,
             progress=place.progress,
         )  # fmt: skip
-    return result.counts.judged_by(suite.training.reward)
+    return result.counts.judged_by(suite.trained.reward)

@@ -145,7 +145,7 @@ class RunFolder:
 
     def _regrade_point(self, step: int, names: Sequence[str], place: Place, base: Record | None) -> Point:
         """The same for the policy after one of its training steps."""
-        old, checkpoint = self.record.points[step], step * self.suite.training.updates_per_step
+        old, checkpoint = self.record.points[step], step * self.suite.trained.updates_per_step
         folder, model = self.folder / POINTS / f"step-{step}", self.folder / TRAIN / f"checkpoint-{checkpoint}"
         graded = {name: self._grade(name, place, str(model), folder).result for name in names}
         results = {name: result for name, result in graded.items() if result is not None}

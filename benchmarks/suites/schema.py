@@ -186,6 +186,11 @@ class EvaluationSettings(Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name, design in self.designs.items():
+            if self.sampling.greedy and design.rounds[-1] > 1:
+                raise ValueError(
+                    "at temperature 0 (greedy decoding) all samples of a problem are the same: "
+                    f"expected {name}: {{rounds: [1]}} and k: 1, got rounds up to {design.rounds[-1]}"
+                )
             if self.k > design.rounds[-1]:
                 raise ValueError(f"k = {self.k} is above the {name}'s n = {design.rounds[-1]}")
         if list(self.checkpoints) != sorted(set(self.checkpoints)):
@@ -230,8 +235,8 @@ class Suite(Strict):
     """What evaluates."""
     resources: Resources = Resources()
     """What a job of a cluster gets (docs/cluster.md)."""
-    training: SuiteTraining
-    """What every policy is trained on, and how."""
+    training: SuiteTraining | None = None
+    """What every policy is trained on, and how; null if the suite is for evaluation only."""
 
     @field_validator("prompt_template")
     @classmethod
@@ -240,6 +245,22 @@ class Suite(Strict):
             raise unknown("prompt template", name, [*TEMPLATES, CHAT])
         return name
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.training is None and self.evaluation.checkpoints:
+            raise ValueError("evaluation.checkpoints names steps of a training, but there is no section training")
+        return self
+
+    @property
+    def trained(self) -> SuiteTraining:
+        """The section `training`. Raises UsageError if there is none."""
+        if self.training is None:
+            raise UsageError(
+                f"suite '{self.name}' is for evaluation only: it has no section 'training'. Evaluate a model on it "
+                f"with rlvr-gap evaluate MODEL --suite {self.name}, or add the section to train."
+            )
+        return self.training
+
     @property
     def asked(self) -> dict[str, Any]:
         """Everything that can change a result, so without the name, description, engine and resources.
@@ -247,10 +268,11 @@ class Suite(Strict):
         The key `evaluation.checkpoints` is there only if a suite has some.
         """
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
-        for key in NO_RESULT:
-            del asked["training"][key]
         asked["base_model"] = called_model(self.base_model)
-        asked["training"]["dataset"] = self.training.dataset.asked
+        if self.training is not None:
+            for key in NO_RESULT:
+                del asked["training"][key]
+            asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
             del asked["evaluation"]["checkpoints"]
@@ -264,9 +286,9 @@ class Suite(Strict):
 
     @property
     def datasets(self) -> dict[str, Dataset]:
-        """All of its datasets, by their keys: those of evaluation, and `training.dataset`."""
+        """All of its datasets, by their keys: those of evaluation, and `training.dataset` if there is one."""
         evaluated = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
-        return {**evaluated, "training.dataset": self.training.dataset}
+        return {**evaluated, **({"training.dataset": self.training.dataset} if self.training else {})}
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -343,7 +365,9 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
 def located(suite: Suite, folder: Path) -> Suite:
     """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
     datasets = {name: dataset.located(folder) for name, dataset in suite.evaluation.datasets.items()}
-    training = suite.training.model_copy(update={"dataset": suite.training.dataset.located(folder)})
+    training = suite.training
+    if training is not None:
+        training = training.model_copy(update={"dataset": training.dataset.located(folder)})
     evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
     model = whole_model(suite.base_model, folder)
     return suite.model_copy(update={"base_model": model, "evaluation": evaluation, "training": training})

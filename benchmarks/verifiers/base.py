@@ -20,7 +20,10 @@ class Verdict(StrEnum):
     TRUNCATED = "truncated"
     """The completion hit the length limit without stating the right answer."""
     ERROR = "error"
-    """The verifier itself crashed or ran out of time, so nothing is known of the completion."""
+    """The completion made the verifier crash or run out of time, so nothing is known of it.
+
+    A verifier that cannot work here (it cannot start, import or write) raises Failure instead, which ends the run.
+    """
 
 
 class Verifier:
@@ -48,6 +51,18 @@ class Verifier:
         return [self.verify(*row) for row in zip(problems, texts, flags, strict=True)]
 
     @property
+    def extracts(self) -> bool:
+        """Whether it can tell the answer of a completion: it has an `extract` of its own."""
+        return type(self).extract is not Verifier.extract
+
+    def extract(self, problem: Problem, text: str) -> str | None:
+        """Returns the answer that the completion states, which is what `verify` judges. None if it states none.
+
+        It is stored with the completion and counts the votes of maj@k. Equal texts are equal answers.
+        """
+        return None
+
+    @property
     def checks_chains(self) -> bool:
         """Whether it judges chains of thought at all: it has a `check_chain` of its own."""
         return type(self).check_chain is not Verifier.check_chain
@@ -58,3 +73,8 @@ class Verifier:
 
     def close(self) -> None:
         """Ends the worker processes, if there are any."""
+
+
+def probes(problem: Problem) -> tuple[str, ...]:
+    """Returns completions that any working verifier can judge, right or wrong, without an error."""
+    return "", problem.answer, f"\\boxed{{{problem.answer}}}"

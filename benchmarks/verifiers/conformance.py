@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.errors import Failure, UsageError
 from benchmarks.outside import one_line
 from benchmarks.tasks.base import Problem, Task
-from benchmarks.verifiers.base import Verdict, Verifier
+from benchmarks.verifiers.base import Verdict, Verifier, probes
 
 Findings = Iterator[str]
 Make = Callable[[], Task]
@@ -47,7 +47,11 @@ def task_findings(make: Make, verifier: Verifier) -> list[str]:
 def verifier_findings(verifier: Verifier, problems: Sequence[Problem] = (PROBLEM,)) -> list[str]:
     """Runs all checks of a verifier on some problems; what raises is a finding too."""
     found = _collect(lambda: _says_what_it_is(verifier))
-    for check in (_judges_anything, _judges_the_same_again, _judges_many_like_one):
+    checks = (
+        _judges_anything, _has_no_error_of_its_own, _extracts_from_anything, _judges_the_same_again,
+        _judges_many_like_one,
+    )  # fmt: skip
+    for check in checks:
         found += _collect(lambda check=check: check(verifier, problems))  # type: ignore[misc]
     return found
 
@@ -153,6 +157,28 @@ def _judges_anything(verifier: Verifier, problems: Sequence[Problem]) -> Finding
                     yield f"verify returns {verdict!r}, expected a Verdict"
                 elif verdict == Verdict.TRUNCATED and finished:
                     yield f"verify says truncated of the finished completion {text[:40]!r}"
+
+
+def _has_no_error_of_its_own(verifier: Verifier, problems: Sequence[Problem]) -> Findings:
+    for problem in problems:
+        for text in probes(problem):
+            if verifier.verify(problem, text) == Verdict.ERROR:
+                yield (
+                    f"verify says error of the completion {text[:40]!r}, which cannot be to blame: raise Failure where "
+                    "the verifier itself cannot work"
+                )
+
+
+def _extracts_from_anything(verifier: Verifier, problems: Sequence[Problem]) -> Findings:
+    for problem in problems:
+        for text in (*ODD_TEXTS, *probes(problem)):
+            try:
+                answer: object = verifier.extract(problem, text)
+            except Exception as error:  # noqa: BLE001  any completion may come, so none may end a run
+                yield f"extract raises on the completion {text[:40]!r}: {one_line(error)}"
+                continue
+            if answer is not None and not isinstance(answer, str):
+                yield f"extract returns {answer!r}, expected a str or None"
 
 
 def _judges_the_same_again(verifier: Verifier, problems: Sequence[Problem]) -> Findings:

@@ -38,6 +38,12 @@ class CountdownVerifier(Verifier):
             return Verdict.CORRECT
         return Verdict.WRONG if finished else Verdict.TRUNCATED
 
+    def extract(self, problem: Problem, text: str) -> str | None:
+        """Returns the text in the last closed box without white space, also if it is no expression."""
+        start, end = _last_box(text)
+        answer = "".join(text[start + len(_BOX) : end].split()) if start >= 0 else ""
+        return answer or None
+
     def check_chain(self, problem: Problem, text: str) -> bool:
         """Tells whether the lines before the box are a sound derivation of the boxed expression."""
         expression = _boxed_expression(text)

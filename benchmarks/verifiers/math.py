@@ -9,9 +9,11 @@ The answer is read as LaTeX from its first to its last character, without the `$
 behind it. Only in a sentence with delimited mathematics ("The least value is $5$.") the last such piece is read.
 
 An answer is CORRECT if it equals the gold answer character for character or math-verify (gold first) finds them equal,
-even if the completion was cut off later. An unequal or missing answer is WRONG if the completion is finished, and
-TRUNCATED otherwise. It is ERROR if the comparison hit its deadline or memory limit, or crashed. An answer longer than
-`max_answer_chars` is not a final answer: it counts as not equal and is not parsed.
+even if the completion was cut off later. An answer with an equality that cannot hold (`3=5`, `x=3=5`) equals nothing
+but its own text; `x=5` and `2+3=5` equal 5. `\approx 5` is read as 5, and `3 \approx 5` equals nothing. An unequal or
+missing answer is WRONG if the completion is finished, and TRUNCATED otherwise. It is ERROR if the comparison hit its
+deadline or memory limit, or crashed. An answer longer than `max_answer_chars` is not a final answer: it counts as not
+equal and is not parsed.
 
 What the guard does NOT stop, beside what `workers` says of processes:
 - An answer that restates the problem (`\sum_{i=1}^{100} i` for 5050) equals the gold answer, so it is CORRECT.
@@ -39,6 +41,8 @@ _TOKENS = re.compile(r"(?P<box>\\{1,2}boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _OPEN, _CLOSE = "<answer>", "</answer>"
 _JUDGE = "benchmarks.verifiers.math_worker:make_judge"
 _EQUAL = "equal"
+_PROBE = (r"\frac{1}{2}", "0.5")
+"""Two answers that any judge can compare, whatever it thinks of them."""
 _Pair = tuple[str, str]
 
 logger = logging.getLogger(__name__)
@@ -55,7 +59,7 @@ class MathVerifier(Verifier):
     """
 
     name: ClassVar[str] = "math"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class MathVerifier(Verifier):
         max_answer_chars: int = 1_000,
         judge: str = _JUDGE,
     ) -> None:
-        self._pool = WorkerPool(judge, timeout_s=timeout_s, workers=workers, memory_bytes=memory_mb << 20)
+        self._pool = WorkerPool(judge, probe=_PROBE, timeout_s=timeout_s, workers=workers, memory_bytes=memory_mb << 20)
         self._memo: OrderedDict[_Pair, Reply] = OrderedDict()
         self._memo_size, self._max_answer_chars = memo_size, max_answer_chars
         self._lock = threading.Lock()
@@ -75,7 +79,7 @@ class MathVerifier(Verifier):
         """Comparisons that gave no result, by reason: "deadline", "died", "MemoryError", ..."""
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
-        """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start at all."""
+        """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start or judge."""
         return self.verify_many([problem], [text], [finished])[0]
 
     def verify_many(
@@ -87,6 +91,11 @@ class MathVerifier(Verifier):
         pairs = {(problem.answer, answer) for problem, answer, _ in rows if answer is not None}
         replies = self._judge(sorted(pair for pair in pairs if self._trivial(*pair) is None))
         return [self._verdict(problem.answer, answer, flag, replies) for problem, answer, flag in rows]
+
+    def extract(self, problem: Problem, text: str) -> str | None:
+        """Returns the stated answer by the rule at the top of this file, with its white space collapsed."""
+        answer = extract_answer(text)
+        return None if answer is None else " ".join(answer.split())
 
     def close(self) -> None:
         """Kills the worker processes. The verifier can be used again and then starts new ones."""

@@ -25,6 +25,8 @@ import math_verify
 import sympy
 from math_verify import LatexExtractionConfig
 
+from benchmarks.verifiers.math_relations import holds
+
 EQUAL, DIFFERENT = "equal", "different"
 
 Readings = tuple[Any, ...]
@@ -46,6 +48,8 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:\s\d{3})+(?:\.\d+)?")
 _MIXED = re.compile(r"([+-]?\d+)\s+(\d+)\s*/\s*(\d+)")
 _NUMBERS_APART = re.compile(r"[+-]?[\d.]+(?:\s+[\d.]+)+")
 
+_APPROXIMATELY = re.compile(r"\\approx(?![A-Za-z])|≈")
+_LEADING = re.compile(rf"^(?:{_APPROXIMATELY.pattern})\s*")  # "\approx 5" is read as 5, as "x \approx 5" is
 _FULL_STOP = re.compile(r"(?<!\\right)\s*\.+$")
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
@@ -67,7 +71,7 @@ def make_judge() -> Callable[[str, str], str]:
 
 def judge(gold: str, answer: str) -> str:
     """Returns EQUAL or DIFFERENT. Raises if the comparison did not finish, because the result is then unknown."""
-    expected, given = _parse(gold), _parse(answer)
+    expected, given = _parse(gold), _given(answer)
     if _TAME.fullmatch(gold) and _TAME.fullmatch(answer):
         return EQUAL if _equal(expected, given) else DIFFERENT
     with _watched() as exhausted:
@@ -75,6 +79,15 @@ def judge(gold: str, answer: str) -> str:
     if exhausted and not equal:
         raise exhausted[0]
     return EQUAL if equal else DIFFERENT
+
+
+def _given(answer: str) -> Readings:
+    """Returns the readings of a completion's answer that can be right: what contradicts itself stays as its text."""
+    readings = _parse(answer)
+    parts = _APPROXIMATELY.split(_DELIMITERS.sub(" ", answer)) if _APPROXIMATELY.search(answer) else []
+    numbers = [reading for part in parts if part.strip() for reading in _parse(part)[:1]]
+    hedged = any(_far_apart(numbers[0], other) for other in numbers[1:])
+    return tuple(reading for reading in readings if isinstance(reading, str) or (holds(reading) and not hedged))
 
 
 def _equal(expected: Readings, given: Readings) -> bool:
@@ -131,7 +144,7 @@ def _is_prose(text: str) -> bool:
 
 def plain_latex(text: str) -> str | None:
     """Returns the answer in a spelling that math-verify reads correctly, or None if it would read another number."""
-    text = _FULL_STOP.sub("", _DELIMITERS.sub(" ", text).strip())
+    text = _LEADING.sub("", _FULL_STOP.sub("", _DELIMITERS.sub(" ", text).strip()))
     missing = _open_braces(text)
     if missing is None:
         return None

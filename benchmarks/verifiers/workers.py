@@ -7,6 +7,11 @@ in seconds of the worker's processor time, which the kernel counts, because on a
 example) a wall clock would fail innocent items. The parent kills a worker that waits without computing after
 WAIT_FACTOR times as many seconds. The time that a worker needs to start counts for no item.
 
+A worker is ready once it has judged a probe, an item that any working judge can judge. A worker that dies is replaced,
+so a judge that fails on everything (a broken library, no memory) fails on the next worker's probe. That is a `Failure`,
+and never the fault of an item. An item whose worker died or had no memory is tried once more in a fresh worker, because
+the machine may have killed the first one.
+
 This guard does NOT stop the following. A worker runs as the same user, with the same files and network, so it is not a
 sandbox for code: judges must parse and never execute what they are given. The memory limit bounds the address space of
 one worker (Linux), but not the disk or the sum over workers. On a machine so starved that a worker gets less than a
@@ -36,6 +41,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.errors import Failure
+from benchmarks.outside import one_line
+from benchmarks.verifiers.machine import is_of_the_machine
 
 Judge = Callable[..., str]
 """What a factory returns: called with the strings of an item, it returns one string or raises."""
@@ -49,6 +56,7 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 _READY = b"ready"
 WAIT_FACTOR = 10
 _SPARE_S = 1.0
+_RETRIED = ("died", "MemoryError")
 _DEADLINE_SIGNALS = (-signal.SIGPROF, -signal.SIGALRM)
 _ITEMS_PER_WORKER = 5_000
 _IDLE_CHECK_S = 5.0
@@ -67,6 +75,7 @@ class WorkerPool:
     """Runs `factory()(*item)` for many items in killable processes. No process starts before the first item.
 
     factory: "module:function". It is called once in each worker, imports what the judge needs, and returns the judge.
+    probe: an item that every working judge judges without an error. It is the first item of each worker.
     timeout_s: seconds of processor time for one item. startup_s: seconds for a worker to become ready.
     memory_bytes: address space of one worker. workers: largest number (None: one for each core, up to 8).
     """
@@ -75,12 +84,13 @@ class WorkerPool:
         self,
         factory: str,
         *,
+        probe: Sequence[str],
         timeout_s: float = 5.0,
         startup_s: float = 300.0,
         memory_bytes: int = 2 << 30,
         workers: int | None = None,
     ) -> None:
-        self._factory, self._memory_bytes = factory, memory_bytes
+        self._factory, self._memory_bytes, self._probe = factory, memory_bytes, json.dumps(list(probe))
         self._timeout_s, self._startup_s = timeout_s, startup_s
         self._size = workers or min(8, _cores())
         self._lock = threading.Lock()
@@ -88,12 +98,15 @@ class WorkerPool:
         self._finalizer = weakref.finalize(self, _kill_all, self._workers)
 
     def map(self, items: Sequence[Sequence[str]]) -> list[Reply]:
-        """Returns one reply for each item, in order. Thread-safe. Raises `Failure` if workers cannot start."""
+        """Returns one reply for each item, in order. Thread-safe.
+
+        Raises `Failure` if workers cannot start or cannot judge the probe, or if the judge lacks a module.
+        """
         with self._lock:
             self._workers[:] = [worker for worker in self._workers if worker.owner == os.getpid()]
             batch = _Batch(items)
             try:
-                while batch.open:
+                while batch.open or batch.unproven:
                     self._feed(batch)
                     self._collect(batch)
             finally:
@@ -108,9 +121,12 @@ class WorkerPool:
 
     def _feed(self, batch: _Batch) -> None:
         """Gives every ready worker an item, and starts workers while there are more items than workers."""
-        while len(self._workers) < min(self._size, batch.open):
-            arguments = [self._factory, str(self._memory_bytes), str(self._timeout_s)]
-            self._workers.append(_VerifierWorker(arguments, time.monotonic() + self._startup_s))
+        starting = any(not worker.ready for worker in self._workers)
+        wanted = min(self._size, batch.open)
+        if batch.unproven and not starting:
+            wanted = max(wanted, len(self._workers) + 1)
+        while len(self._workers) < wanted:
+            self._workers.append(self._start())
         for worker in [w for w in self._workers if w.ready and w.index is None]:
             if not batch.todo:
                 return
@@ -121,6 +137,14 @@ class WorkerPool:
                 self._discard(worker)
             else:
                 batch.todo.popleft()
+
+    def _start(self) -> _VerifierWorker:
+        arguments = [self._factory, str(self._memory_bytes), str(self._timeout_s), self._probe]
+        try:
+            return _VerifierWorker(arguments, time.monotonic() + self._startup_s)
+        except OSError as error:  # no memory, no more processes or open files, a full disk
+            reason = error.strerror or error
+            raise Failure(f"a worker process for '{self._factory}' could not start: {reason}.") from error
 
     def _collect(self, batch: _Batch) -> None:
         """Waits for the next event (a reply, a worker that becomes ready, a death, a deadline) and handles it."""
@@ -143,9 +167,11 @@ class WorkerPool:
             self._lose(worker, batch, "died")
             return
         if not worker.ready:
-            worker.ready = True
+            worker.ready, batch.unproven = True, False
             return
-        value, lost, last = json.loads(message)
+        value, lost, last, broken = json.loads(message)
+        if broken:
+            raise Failure(f"the judge '{self._factory}' does not work: {broken}.")
         if worker.index is not None:
             batch.settle(worker.index, Reply(value, lost))
             worker.index = None
@@ -159,7 +185,7 @@ class WorkerPool:
         self._discard(worker)
         if not ready:
             reason = f"not ready after {self._startup_s:g} s" if why == "deadline" else worker.last_words
-            raise Failure(f"a worker process for '{self._factory}' could not start: {reason}")
+            raise Failure(f"a worker process for '{self._factory}' could not start: {reason.rstrip('.')}.")
         if worker.exit_code in _DEADLINE_SIGNALS:
             why = "deadline"
         if index is not None:
@@ -171,15 +197,26 @@ class WorkerPool:
 
 
 class _Batch:
-    """The items of one call: those that still wait (`todo`), how many lack a reply (`open`), and the replies."""
+    """The items of one call: those that still wait (`todo`), how many lack a reply (`open`), and the replies.
+
+    `unproven`: an item was lost, and no worker has judged the probe since.
+    """
 
     def __init__(self, items: Sequence[Sequence[str]]) -> None:
         self.items = items
         self.todo = deque(range(len(items)))
         self.open = len(items)
         self.replies: list[Reply | None] = [None] * len(items)
+        self.unproven = False
+        self._again: set[int] = set()
 
     def settle(self, index: int, reply: Reply) -> None:
+        """Keeps the reply, or puts the item back if it was lost for the first time to what a machine may do."""
+        self.unproven |= reply.lost is not None
+        if reply.lost in _RETRIED and index not in self._again:
+            self._again.add(index)
+            self.todo.append(index)
+            return
         self.replies[index] = reply
         self.open -= 1
 
@@ -227,7 +264,8 @@ class _VerifierWorker:
         with self._errors as errors:
             errors.seek(0)
             lines = errors.read().decode(errors="replace").strip().splitlines()
-        self.last_words = lines[-1] if lines else f"exit code {self.exit_code}"
+        killed = f" ({signal.Signals(-self.exit_code).name})" if self.exit_code < 0 else ""
+        self.last_words = lines[-1] if lines else f"exit code {self.exit_code}{killed}"
 
 
 def _cores() -> int:
@@ -247,12 +285,13 @@ def _kill_all(workers: list[_VerifierWorker]) -> None:
 
 
 def worker_main(arguments: list[str]) -> NoReturn:
-    """Runs a worker. Arguments: the pipe's descriptor, parent's pid, factory, memory in bytes, seconds per item."""
-    descriptor, parent, factory, memory_bytes, timeout_s = arguments
+    """Runs a worker. Arguments: the pipe's descriptor, parent's pid, factory, bytes, seconds per item, probe."""
+    descriptor, parent, factory, memory_bytes, timeout_s, probe = arguments
     pipe = Connection(int(descriptor))
     module, _, function = factory.partition(":")
     judge: Judge = getattr(importlib.import_module(module), function)()
     _limit(int(memory_bytes))
+    judge(*json.loads(probe))
     pipe.send_bytes(_READY)
     _silence()
     with contextlib.suppress(EOFError, OSError):
@@ -269,15 +308,16 @@ def _serve(pipe: Connection, judge: Judge, parent: int, timeout_s: float, *, las
     # The kernel ends the process at these; no Python code has to run for it, and they outlive a killed parent.
     signal.setitimer(signal.ITIMER_PROF, timeout_s)
     signal.setitimer(signal.ITIMER_REAL, WAIT_FACTOR * timeout_s + _SPARE_S)
-    value, lost = None, None
+    value, lost, broken = None, None, None
     try:
         value = judge(*item)
     except Exception as error:  # noqa: BLE001  (whatever it is, the parent hears of it)
         lost = type(error).__name__
+        broken = one_line(error) if is_of_the_machine(error) else None
         last = True  # after a failed allocation (say) this process is not to be trusted with another item
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    pipe.send_bytes(json.dumps([value, lost, last]).encode())
+    pipe.send_bytes(json.dumps([value, lost, last, broken]).encode())
     if last:
         os._exit(0)
 

@@ -75,9 +75,22 @@ class EngineConformance:
         # one token is one character, the end has none, and a box is one token; special tokens leave no text
         assert all(c.tokens >= len(c.text.replace("\\boxed{", "#")) + 1 for c in found)
 
+    def test_greedy_decoding_draws_nothing(self, engine):
+        """Temperature 0, one sample a prompt: neither the seed nor the place nor top-p and top-k matter."""
+        greedy = Sampling(temperature=0.0, top_p=0.5, top_k=3, max_new_tokens=12)
+        first = engine.sample(Chunk(PROMPTS, 1, 7, "a"), greedy)
+        plain = greedy.model_copy(update={"top_p": 1.0, "top_k": 0})
+        assert engine.sample(Chunk(PROMPTS[::-1], 1, 8, "b"), plain) == first[::-1]
+
 
 class ModelEngineConformance(EngineConformance):
     """For engines that sample from the checkpoint they are given."""
+
+    def test_greedy_takes_the_likeliest_token(self, engine, folder):
+        greedy = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=1)
+        for prompt, (completion,) in zip(PROMPTS, engine.sample(Chunk(PROMPTS, 1, 7, "a"), greedy), strict=True):
+            shares = _shares(folder, prompt, 1.0, 1.0, 1)
+            assert _outcome(completion) == max(shares, key=shares.__getitem__)
 
     @pytest.mark.parametrize(
         "temperature, top_p, top_k", [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.3, 0.8, 0), (1.0, 1.0, 5), (0.8, 0.9, 7)]

@@ -98,6 +98,54 @@ def test_own_loop_agrees_with_greedy_generate(folder):
         assert rows[3 * place : 3 * place + 3].tolist() == [expected] * 3
 
 
+def test_greedy_is_what_generate_finds(engine):
+    """Also for several rows a prompt, which are then copies, and whatever is beside them in the batch."""
+    greedy = SAMPLING.model_copy(update={"temperature": 0.0})
+    prompts = by_length(engine)
+    rows = sampled_ids(engine, Chunk(prompts, 3, 5, "a"), greedy)
+    for place, prompt in enumerate(prompts):
+        ids = torch.tensor([engine.tokenizer(prompt)["input_ids"]])
+        config = GenerationConfig(do_sample=False, max_new_tokens=30, eos_token_id=1, pad_token_id=0)
+        expected = engine.model.generate(ids, generation_config=config)[0, ids.shape[1] :].tolist()
+        expected += [0] * (rows.shape[1] - len(expected))
+        assert rows[3 * place : 3 * place + 3].tolist() == [expected] * 3
+
+
+def out_of_memory_above(engine: TransformersEngine, rows: int) -> list[int]:
+    """Makes the model run out of memory with more rows. Returns the list of the rows of each forward pass."""
+    widths: list[int] = []
+
+    def hook(module, args, kwargs):
+        widths.append(len(kwargs["input_ids"]))
+        if widths[-1] > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    engine.model.register_forward_pre_hook(hook, with_kwargs=True)
+    return widths
+
+
+def test_out_of_memory_halves_the_rows_and_goes_on(engine, folder, caplog):
+    """Bit for bit what an engine gives that was made with the lower number; the record can say which it was."""
+    chunk, more = Chunk(PROMPTS, 16, 5, "a"), Chunk(PROMPTS[:2], 16, 6, "b")
+    fewer = TransformersEngine(str(folder), rows_at_once=(16 * len(PROMPTS)) // 4)
+    fewer.compact = engine.compact
+    expected = [fewer.sample(one, SAMPLING) for one in (chunk, more)]
+    plain = engine.description
+    widths = out_of_memory_above(engine, fewer.rows_at_once)
+    assert [engine.sample(one, SAMPLING) for one in (chunk, more)] == expected
+    assert engine.rows_at_once == fewer.rows_at_once
+    assert sum(width > fewer.rows_at_once for width in widths) == 2, "two halvings, once and for all"
+    assert engine.description == f"{plain} (rows_at_once {fewer.rows_at_once})" and fewer.description == plain
+    assert len(caplog.records) == 2
+
+
+def test_memory_for_no_row_at_all_is_a_failure(folder):
+    engine = TransformersEngine(str(folder))
+    out_of_memory_above(engine, 0)
+    with pytest.raises(Failure, match="out of accelerator memory with a single row"):
+        engine.sample(Chunk(PROMPTS[:1], 4, 5, "a"), SAMPLING)
+
+
 def test_rows_that_end_are_dropped(folder):
     """The model sees fewer and fewer rows."""
     engine = TransformersEngine(str(folder))

@@ -83,6 +83,22 @@ def test_one_request_a_prompt_with_all_its_samples(fake, folder):
     assert [p["prompt_token_ids"] for p in prompts] == [other.tokenizer(p)["input_ids"] for p in PROMPTS]
 
 
+@pytest.mark.parametrize("reason", ["abort", "error", "repetition", None])
+def test_another_end_than_stop_or_length_is_a_failure(fake, folder, monkeypatch, reason):
+    """An aborted request would count as a finished completion with whatever text there was."""
+    engine = VllmEngine(str(folder))
+    generate = engine.llm.generate
+
+    def aborted(*args, **kwargs):
+        outputs = generate(*args, **kwargs)
+        outputs[-1].outputs[0].finish_reason = reason
+        return outputs
+
+    monkeypatch.setattr(engine.llm, "generate", aborted)
+    with pytest.raises(Failure, match=f"vllm ended a sample with finish_reason {reason!r}"):
+        engine.sample(Chunk(PROMPTS, 5, 9, "a"), SAMPLING)
+
+
 def test_every_setting_of_the_distribution_is_stated(fake, folder):
     engine = VllmEngine(str(folder))
     engine.sample(Chunk(PROMPTS[:1], 2, 9, "a"), SAMPLING)

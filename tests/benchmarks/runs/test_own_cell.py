@@ -29,8 +29,9 @@ from benchmarks.runs.learning_check import Learning, check_learning
 from benchmarks.runs.model_run import ModelRun
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
-from benchmarks.suites.schema import load, parse
+from benchmarks.suites.schema import Dataset, load, parse
 from benchmarks.tasks.countdown import SIZES
+from benchmarks.verifiers.math import MathVerifier
 from tests.benchmarks import micro
 from tests.benchmarks.micro import MICRO, cell, data, snapshot
 from tests.benchmarks.outside.own import ALGORITHM, TASK, VERIFIER, write, write_task
@@ -319,3 +320,13 @@ def test_an_algorithm_that_cannot_be_trained_is_named(tmp_path):
     path = write(tmp_path, text=ALGORITHM.replace("return rollouts", "return no_such_thing + rollouts"))
     with pytest.raises(Failure, match="mine cannot be trained: NameError: name 'no_such_thing' is not defined"):
         check_learning(algorithms.find(str(path)), Progress(quiet=True), parse(data()))
+
+
+def test_a_judge_that_cannot_be_imported_ends_a_training(tmp_path, monkeypatch):
+    """Every completion would have no verdict, and the policy no reward."""
+    run = cell(tmp_path / "runs", "grpo", changes=SCRIPTED)
+    run.base.run()
+    monkeypatch.setattr(Dataset, "make_verifier", lambda _: MathVerifier(judge="no_such_module:make"))
+    with pytest.raises(Failure, match=r"could not start: ModuleNotFoundError: No module named 'no_such_module'\."):
+        run.training.run()
+    assert not (run.folder / "train" / "diverged.json").exists()

@@ -13,7 +13,7 @@ from benchmarks.engines.scripted import answer
 from benchmarks.errors import UsageError
 from benchmarks.records.schema import read_record
 from benchmarks.runs.cell_run import CellRun
-from benchmarks.runs.model_run import with_design
+from benchmarks.runs.model_run import adapted
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
 from benchmarks.statistics.counts import read_counts
@@ -72,10 +72,10 @@ def test_the_reward_and_the_stop_are_part_of_the_hash():
 
 def test_another_design_stops_on_the_same():
     suite = parse(data(SOUND))
-    found = with_design(suite, 64, None).evaluation
+    found = adapted(suite, n=64).evaluation
     assert found.design == DesignSpec(rounds=(16, 32, 64), stop_after=4, stop_on="sound")
     assert found.base_design is None
-    assert with_design(suite, None, "fixed").evaluation.design == DesignSpec(rounds=(8,))
+    assert adapted(suite, design="fixed").evaluation.design == DesignSpec(rounds=(8,))
 
 
 def test_the_record_has_the_gap_by_both_verdicts_and_each_side_its_design(done):

@@ -281,7 +281,7 @@ def test_a_judge_that_waits_is_killed_too(judged_by: Callable[..., MathVerifier]
 
 
 def test_a_judge_that_swallows_every_exception_is_killed(judged_by: Callable[..., MathVerifier]) -> None:
-    source = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    source = "while answer == '2':\n    try:\n        while True: pass\n    except BaseException: pass\nreturn ''"
     stubborn = judged_by(source, timeout_s=0.2)
     assert stubborn.verify(gold("1"), boxed("2")) == Verdict.ERROR
     assert stubborn.failures == {"deadline": 1}
@@ -337,7 +337,8 @@ def test_an_exception_of_the_comparison_is_an_error(monkeypatch: pytest.MonkeyPa
 # ---------------------------------------------------------------------------------------------------- memo
 
 COUNTING = (
-    "with open({path!r}, 'a') as log: log.write(answer + chr(10))\nreturn 'equal' if answer == 'yes' else 'different'"
+    "with open({path!r}, 'a') as log: log.write((answer + chr(10)) * (answer != '0.5'))  # which is the probe's\n"
+    "return 'equal' if answer == 'yes' else 'different'"
 )
 
 
@@ -364,7 +365,9 @@ def test_the_memo_is_bounded(judged_by: Callable[..., MathVerifier], tmp_path: P
 
 def test_a_bomb_is_not_judged_twice(judged_by: Callable[..., MathVerifier], tmp_path: Path) -> None:
     log = tmp_path / "log"
-    counting = judged_by(f"open({str(log)!r}, 'a').write('x')\nwhile True: pass", timeout_s=0.2)
+    counting = judged_by(
+        f"if answer != '2': return ''\nopen({str(log)!r}, 'a').write('x')\nwhile True: pass", timeout_s=0.2
+    )
     for _ in range(3):
         assert counting.verify_many([gold("1")] * 8, [boxed("2")] * 8) == [Verdict.ERROR] * 8
     assert counting.failures == {"deadline": 1}
