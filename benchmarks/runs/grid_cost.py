@@ -9,7 +9,7 @@ from benchmarks.errors import Failure, UsageError
 from benchmarks.launchers.resources import Resources, Throughput
 from benchmarks.records.schema import BASE
 from benchmarks.runs.grid_plan import GridCell
-from benchmarks.suites.schema import DesignSpec, Suite
+from benchmarks.suites.schema import DesignSpec, Suite, SuiteTraining
 
 
 @dataclass(frozen=True)
