@@ -10,7 +10,7 @@ from benchmarks.engines.identity import ModelRef
 from benchmarks.engines.pool import open_pool
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import Failure
-from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
+from benchmarks.evaluation.stage import Asked, DatasetResult, evaluate_datasets
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import EVAL, Place
@@ -29,22 +29,24 @@ def evaluate_suite(
     *,
     base: bool = False,
 ) -> dict[str, DatasetResult]:
-    """Every dataset of the suite (or the named ones) in `folder`/eval/<dataset>: the same stage for every model.
+    """Evaluates every dataset of the suite (or the named ones) in one stream, each in `folder`/eval/<dataset>.
 
     `base`: it is the suite's base, which may have a design of its own.
     """
     asked = suite.evaluation
-    results = {}
+    names = list(datasets or asked.datasets)
     with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
-        for dataset in datasets or asked.datasets:
-            source = asked.datasets[dataset]
-            task = source.make_task()
-            results[dataset] = evaluate_dataset(
-                pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.version,
-                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
-                seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
-            )  # fmt: skip
-    return results
+        results = evaluate_datasets(
+            pool, [_asked(suite, name, folder) for name in names], design=asked.design_of(base),
+            sampling=asked.sampling, prompt_template=suite.prompt_template, seed=seed, progress=place.progress,
+        )  # fmt: skip
+    return dict(zip(names, results, strict=True))
+
+
+def _asked(suite: Suite, dataset: str, folder: Path) -> Asked:
+    source = suite.evaluation.datasets[dataset]
+    task = source.make_task()
+    return Asked(dataset, source.load(), source.make_verifier(), task.version, folder / EVAL / dataset)
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:
