@@ -16,7 +16,8 @@ from benchmarks.engines.base import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation import completions
-from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
+from benchmarks.evaluation.dataset_run import COMPLETIONS
+from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.records.provenance import cores
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import Design, FixedDesign

@@ -20,8 +20,9 @@ from pathlib import Path
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation import completions
+from benchmarks.evaluation.dataset_run import COMPLETIONS
 from benchmarks.evaluation.plan import Question, problems_hash, read_question
-from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
+from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.files import write_json_atomic
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.runs.lease import hold

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluation import regrade_dataset as regrade
 from benchmarks.evaluation import dataset_run as evaluate
+from benchmarks.evaluation import regrade_dataset as regrade
 from benchmarks.evaluation.regrade_dataset import regrade as regrade_
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
