@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from benchmarks.engines.identity import ModelRef, identify
-from benchmarks.errors import UsageError
+from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
 from benchmarks.tasks.prompts import render_chat
 
@@ -128,6 +128,12 @@ def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:
         rendered = [render_chat(tokenizer, prompt) for prompt in chunk.prompts]
         return [list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in rendered]
     return [list(tokenizer(prompt, add_special_tokens=True)["input_ids"]) for prompt in chunk.prompts]
+
+
+def check_finish_reason(engine: str, reason: str | None) -> None:
+    """Raises Failure for a sample that neither ended by itself ("stop") nor hit the length limit ("length")."""
+    if reason not in ("stop", "length"):
+        raise Failure(f"{engine} ended a sample with finish_reason {reason!r}, where 'stop' or 'length' is expected.")
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int | None) -> None:

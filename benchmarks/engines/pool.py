@@ -198,6 +198,8 @@ def open_pool(settings: EngineSettings, model_path: str, revision: str | None = 
 
 def _places(spec: EngineSpec, workers: int | None) -> list[dict[str, str]]:
     """Returns the environment of each worker, which says what accelerators it may see."""
+    if spec.streams and not engines.get(spec.name).uses_accelerators:
+        return [{} for _ in range(workers or 1)]  # it computes elsewhere, and takes any number of chunks
     devices = _devices() if engines.get(spec.name).uses_accelerators else []
     each = engines.get(spec.name).devices_per_worker(spec.settings)
     if not devices:
