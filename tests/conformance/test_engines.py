@@ -85,8 +85,8 @@ class SeededOnce:
     """For engines that take chunks at any time."""
 
     def test_a_chunk_that_is_sampled_again_gets_other_samples(self, engine):
-        chunk = Chunk(PROMPTS, 8, 7, "a")
-        first, second = (engine.sample(chunk, SAMPLING) for _ in range(2))
+        """Another chunk with the same content, that is: keys differ within an evaluation."""
+        first, second = (engine.sample(Chunk(PROMPTS, 8, 7, key), SAMPLING) for key in ("a", "b"))
         assert all(a != b for a, b in zip(first, second, strict=True))
 
     def test_chunks_can_be_submitted_at_any_time(self, engine):
