@@ -100,6 +100,11 @@ class StreamingEngine(Engine):
         raise NotImplementedError
 
     @property
+    def unfinished_rows(self) -> int:
+        """How many samples it holds now. Those that have ended do not count, though their chunk is given back later."""
+        raise NotImplementedError
+
+    @property
     def in_progress(self) -> int:
         """The number of chunks that are not yet given back."""
         raise NotImplementedError

@@ -133,6 +133,11 @@ class ScriptedStreamEngine(StreamingEngine):
         return self.rows
 
     @property
+    def unfinished_rows(self) -> int:
+        """All samples of the chunks in progress."""
+        return sum(chunk.rows for _, chunk, _ in self._open)
+
+    @property
     def in_progress(self) -> int:
         """The number of chunks that are not yet given back."""
         return len(self._open)

@@ -66,8 +66,9 @@ class ServerEngine(StreamingEngine):
     """Sends prompts to `url`. Every setting of the distribution is stated in every request.
 
     model: the name to ask for, if the server's name for the model is not MODEL. requests_in_flight: the most requests
-    at once. samples_per_request: the `n` of a request; None asks for all samples of a chunk at once. prompts: "tokens"
-    or "text". seeds: whether each request has one. timeout_s: of a request. patience_s: how long the server may fail.
+    at once; give it as many as all serving engines run side by side. samples_per_request: the `n` of a request. With
+    more than one, a request is as long as its longest sample, so fewer samples are in flight. prompts: "tokens" or
+    "text". seeds: whether each request has one. timeout_s: of a request. patience_s: how long the server may fail.
     api_key_variable: the environment variable that holds the key.
     """
 
@@ -81,8 +82,8 @@ class ServerEngine(StreamingEngine):
         *,
         url: str = URL,
         model: str | None = None,
-        requests_in_flight: int = 64,
-        samples_per_request: int | None = None,
+        requests_in_flight: int = 256,
+        samples_per_request: int = 1,
         prompts: str = TOKENS,
         seeds: bool = True,
         timeout_s: float = 3600.0,
@@ -92,7 +93,7 @@ class ServerEngine(StreamingEngine):
     ) -> None:
         if prompts not in (TOKENS, TEXT):
             raise unknown("value of prompts", prompts, (TOKENS, TEXT))
-        self.samples_per_request = samples_per_request or self.rows_per_chunk
+        self.samples_per_request = samples_per_request
         self.prompts, self.seed, self.seeds = prompts, seed, seeds
         self.tokenizer = _tokenizer(model_path, revision, needed=prompts == TOKENS)
         self.client = CompletionsClient(
@@ -105,7 +106,7 @@ class ServerEngine(StreamingEngine):
             raise
         self.client.insist_on(self.served)
         self.version = self.client.version()
-        self._in_progress = 0
+        self._in_progress = self._asked = 0
         self._answers: queue.SimpleQueue[tuple[_Open, int, int, int, Future[Any]]] = queue.SimpleQueue()
         self._empty: list[tuple[Chunk, Completions]] = []
 
@@ -135,6 +136,11 @@ class ServerEngine(StreamingEngine):
         return self.client.in_flight * self.samples_per_request
 
     @property
+    def unfinished_rows(self) -> int:
+        """The samples of all requests that are not answered."""
+        return self._asked
+
+    @property
     def in_progress(self) -> int:
         """The number of chunks that are not yet given back."""
         return self._in_progress
@@ -154,6 +160,7 @@ class ServerEngine(StreamingEngine):
             for first in firsts:
                 n = min(self.samples_per_request, chunk.n - first)
                 body = self._body(prompt, n, sampling, derive("server", self.seed, chunk.key, place, first) >> 1)
+                self._asked += n
                 self.client.complete(body, self._receiver(progress, place, first, n))
 
     def _receiver(self, progress: _Open, place: int, first: int, n: int) -> Any:
@@ -193,6 +200,7 @@ class ServerEngine(StreamingEngine):
             except queue.Empty:
                 break
             wait = False
+            self._asked -= n
             progress.rows[place, first] = self._completions(future.result(), n)
             if len(progress.rows) == progress.requests:
                 done.append((progress.chunk, progress.completions()))

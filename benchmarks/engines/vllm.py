@@ -147,6 +147,11 @@ class VllmEngine(StreamingEngine):
         return side_by_side + max(self.rows_per_chunk, side_by_side // 4)
 
     @property
+    def unfinished_rows(self) -> int:
+        """What vLLM holds; each sample of a request is one to it."""
+        return int(self.llm.llm_engine.get_num_unfinished_requests())
+
+    @property
     def in_progress(self) -> int:
         """The number of chunks that are not yet given back."""
         return self._in_progress

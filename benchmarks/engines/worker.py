@@ -27,6 +27,8 @@ from benchmarks.engines.base import Chunk, Completions, Engine, StreamingEngine
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.settings import Sampling
 
+_TELL_ROWS = 8
+"""A worker with a streaming engine tells its parent after so many finished samples, which are fewer than a chunk's."""
 _GRACE_S = 5.0
 """Time in which a worker may end before it is killed."""
 
@@ -78,22 +80,26 @@ class EngineWorker:
         with _interrupts_blocked():  # the mask is inherited: Ctrl-C reaches the parent alone, from the first moment
             self.process.start()
         theirs.close()
-        self.rows: dict[int, int] = {}
-        """The number of each chunk that was given and is not yet taken back, and its rows."""
+        self.numbers: set[int] = set()
+        """Of the chunks that were given and are not yet taken back."""
         self.streams = spec.streams
         self.rows_in_flight = 1
         """What the engine wants, once it is ready."""
+        self.given = 0
+        """Samples of all chunks that were given."""
+        self.finished = 0
+        """Samples that are known to be finished, also of chunks that are not."""
         self.description: str | None = None
 
     @property
     def outstanding(self) -> int:
         """Chunks that were given and are not yet taken back."""
-        return len(self.rows)
+        return len(self.numbers)
 
     @property
     def load(self) -> int:
         """What an engine with less of it should get the next chunk before."""
-        return sum(self.rows.values()) if self.streams else self.outstanding
+        return self.given - self.finished if self.streams else self.outstanding
 
     def wants_more(self, reserve: bool) -> bool:
         """Whether it would be idle otherwise, soon if `reserve`."""
@@ -103,12 +109,13 @@ class EngineWorker:
 
     def give(self, number: int, chunk: Chunk, sampling: Sampling) -> None:
         """Gives the worker one more chunk."""
-        self.rows[number] = chunk.rows
+        self.numbers.add(number)
+        self.given += chunk.rows
         with contextlib.suppress(OSError):  # its end is reported by `take`
             self.connection.send((number, chunk, sampling))
 
     def take(self) -> tuple[int, Completions] | None:
-        """Returns the number and completions of a chunk, or None if the engine is ready. Raises the worker's error."""
+        """Returns the number and completions of a chunk, or None for other news. Raises the worker's error."""
         try:
             kind, number, value = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -122,7 +129,10 @@ class EngineWorker:
         if kind == "ready":
             self.description, self.rows_in_flight = value
             return None
-        del self.rows[number]
+        if kind == "load":
+            self.finished = value
+            return None
+        self.numbers.remove(number)
         return number, value
 
     def end(self) -> None:
@@ -161,6 +171,7 @@ class Here:
 
     def __init__(self, spec: EngineSpec, seed: int) -> None:
         self.engine = spec.make(seed)
+        self._given = 0
         self._numbers: dict[str, int] = {}
         """Of a streaming engine: the chunks in progress, by key."""
         self._waiting: deque[tuple[int, Chunk, Sampling]] = deque()
@@ -180,8 +191,13 @@ class Here:
     def wants_more(self) -> bool:
         """Whether the engine would be idle otherwise."""
         if isinstance(self.engine, StreamingEngine):
-            return len(self._numbers) * self.engine.rows_per_chunk < self.rows_in_flight
+            return self.engine.unfinished_rows < self.rows_in_flight
         return not self._waiting
+
+    @property
+    def finished(self) -> int:
+        """How many samples a streaming engine has finished, also of chunks that are not."""
+        return self._given - self.engine.unfinished_rows if isinstance(self.engine, StreamingEngine) else 0
 
     def give(self, number: int, chunk: Chunk, sampling: Sampling) -> None:
         """Takes a chunk. A streaming engine begins with it now."""
@@ -190,6 +206,7 @@ class Here:
             return
         key = f"{number}-{chunk.key}"  # two datasets may have equal keys
         self._numbers[key] = number
+        self._given += chunk.rows
         self.engine.submit(replace(chunk, key=key), sampling)
 
     def collect(self) -> list[tuple[int, Completions]]:
@@ -227,7 +244,7 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str],
     threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
     keys: dict[int, str] = {}
     try:
-        here = Here(spec, seed)
+        here, told_finished = Here(spec, seed), 0
         connection.send(("ready", 0, (here.engine.description, here.rows_in_flight)))
         while True:
             while not here.in_progress or not jobs.empty():
@@ -237,6 +254,9 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str],
             for number, completions in here.collect():
                 connection.send(("done", number, completions))
                 del keys[number]
+            if here.finished - told_finished >= _TELL_ROWS or (here.finished > told_finished and not here.in_progress):
+                told_finished = here.finished
+                connection.send(("load", 0, told_finished))
     except (UsageError, Failure) as error:
         message = (str(error), traceback.format_exc(), isinstance(error, UsageError))
         connection.send(("failed", 0, message))

@@ -17,6 +17,7 @@ from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.suites.schema import Suite
+from benchmarks.verifiers import Verifier
 
 
 def evaluate_suite(
@@ -35,18 +36,25 @@ def evaluate_suite(
     """
     asked = suite.evaluation
     names = list(datasets or asked.datasets)
-    with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
-        results = evaluate_datasets(
-            pool, [_asked(suite, name, folder) for name in names], design=asked.design_of(base),
-            sampling=asked.sampling, prompt_template=suite.prompt_template, seed=seed, progress=place.progress,
-        )  # fmt: skip
+    made: dict[type[Verifier], Verifier] = {}
+    sources = [_asked(suite, name, folder, made) for name in names]
+    try:
+        with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
+            results = evaluate_datasets(
+                pool, sources, design=asked.design_of(base), sampling=asked.sampling,
+                prompt_template=suite.prompt_template, seed=seed, progress=place.progress,
+            )  # fmt: skip
+    finally:
+        for verifier in made.values():
+            verifier.close()
     return dict(zip(names, results, strict=True))
 
 
-def _asked(suite: Suite, dataset: str, folder: Path) -> Asked:
-    source = suite.evaluation.datasets[dataset]
-    task = source.make_task()
-    return Asked(dataset, source.load(), source.make_verifier(), task.version, folder / EVAL / dataset)
+def _asked(suite: Suite, dataset: str, folder: Path, made: dict[type[Verifier], Verifier]) -> Asked:
+    """What is asked of one dataset. Datasets with the same verifier share it, and so its processes."""
+    source, verifier = suite.evaluation.datasets[dataset], suite.verifier_of(dataset)
+    shared = made.setdefault(type(verifier), verifier)
+    return Asked(dataset, source.load(), shared, source.make_task().version, folder / EVAL / dataset)
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:

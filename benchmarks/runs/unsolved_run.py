@@ -152,7 +152,7 @@ def _draw(
     wanted = set(problem_ids)
     problems: list[Problem] = [problem for problem in source.load() if problem.problem_id in wanted]
     return evaluate_dataset(
-        pool, problems, source.make_verifier(), dataset=dataset, task_version=question.task_version,
+        pool, problems, run.suite.verifier_of(dataset), dataset=dataset, task_version=question.task_version,
         design=FixedDesign(target - before), sampling=run.suite.evaluation.sampling,
         prompt_template=run.suite.prompt_template, seed=derive(UNSOLVED, verdict, question.seed, target),
         folder=folder / f"to-{target}", progress=place.progress,

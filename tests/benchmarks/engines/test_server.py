@@ -32,7 +32,7 @@ def short_pauses(monkeypatch):
 
 
 def sample(server: FakeServer, folder: str, chunk: Chunk = CHUNK, **settings: object):
-    engine = ServerEngine(folder, url=server.url, **settings)
+    engine = ServerEngine(folder, url=server.url, **{"samples_per_request": 5, **settings})
     try:
         return engine.sample(chunk, SAMPLING)
     finally:
@@ -44,7 +44,7 @@ def sample(server: FakeServer, folder: str, chunk: Chunk = CHUNK, **settings: ob
 
 def test_every_setting_of_the_distribution_is_stated(folder):
     with FakeServer(folder) as server:
-        found = sample(server, folder, Chunk(PROMPTS[:1], 5, 0, "a"))
+        found = sample(server, folder, Chunk(PROMPTS[:1], 5, 0, "a"), samples_per_request=5)
         (body,) = server.bodies
     assert [len(row) for row in found] == [5]
     expected = {

@@ -47,6 +47,9 @@ class LLM:
         self.asked.append((prompt, params, lora_request))
         self.open.append((request_id, params.n))
 
+    def get_num_unfinished_requests(self):
+        return sum(n for _, n in self.open)
+
     def step(self):
         request_id, n = self.open.pop()  # the last one first
         samples = [
@@ -109,6 +112,7 @@ def test_requests_are_added_while_others_run(fake, folder):
     engine = VllmEngine(str(folder))
     engine.submit(Chunk(PROMPTS[:1], 2, 0, "first"), SAMPLING)
     engine.submit(Chunk(PROMPTS[:2], 3, 0, "second"), SAMPLING)
+    assert engine.unfinished_rows == 2 + 2 * 3
     found = engine.collect()
     assert [chunk.key for chunk, _ in found] == ["second"] and engine.in_progress == 1
     engine.submit(Chunk(PROMPTS[:1], 1, 0, "third"), SAMPLING)
