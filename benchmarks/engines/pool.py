@@ -56,6 +56,11 @@ class EnginePool:
         return len(self.places)
 
     @property
+    def process_ids(self) -> list[int]:
+        """Of the workers that run; empty if the engine is in this process."""
+        return [pid for worker in self._workers if (pid := worker.process.pid) is not None]
+
+    @property
     def streams(self) -> bool:
         """Whether the engines take chunks at any time and are seeded once."""
         return self.spec.streams

