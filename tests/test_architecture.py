@@ -76,8 +76,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "leaderboards": {"errors", "files", "tasks", "statistics", "records", "evaluation"},
     "runs": {
-        *("errors", "files", "outside", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
-        *("engines", "launchers", "importers", "suites", "evaluation"),
+        *("errors", "files", "outside", "progress", "seeds", "tasks", "verifiers", "statistics", "records"),
+        *("algorithms", "engines", "launchers", "importers", "suites", "evaluation"),
     },
     "perf": {
         *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),

@@ -13,7 +13,9 @@ __all__ = ["AUTO", "ENGINES", "Chunk", "Completion", "Engine", "accelerators", "
 ENGINES = {
     "transformers": "benchmarks.engines.transformers:TransformersEngine",
     "vllm": "benchmarks.engines.vllm:VllmEngine",
+    "server": "benchmarks.engines.server:ServerEngine",
     "scripted": "benchmarks.engines.scripted:ScriptedEngine",
+    "scripted-stream": "benchmarks.engines.scripted:ScriptedStreamEngine",
 }
 AUTO = "auto"
 

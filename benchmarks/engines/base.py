@@ -1,7 +1,8 @@
-"""Defines an engine: it takes a chunk of prompts and samples n completions of each. It knows no verifier or design.
+"""Defines an engine, which samples completions. It knows no verifier and no design.
 
-A chunk is the unit of work and of seeding, and the most that a kill can lose. Its completions depend only on the chunk,
-the model and the sampling settings, so the number of workers that share a dataset never changes a result.
+There are two kinds. An `Engine` samples chunk after chunk. A chunk is its unit of work and of seeding: the completions
+depend only on the chunk, the model and the sampling settings, so the number of workers never changes a result. A
+`StreamingEngine` takes chunks at any time and gives each one back when it is complete. It is seeded once.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ class Completion:
     """False if the length limit cut the completion off."""
 
 
+Completions = list[list[Completion]]
+"""Of each prompt of a chunk, its n samples."""
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """`n` samples of each prompt, all drawn from `seed`."""
+    """`n` samples of each prompt, drawn from `seed`, or by an engine that was seeded with it."""
 
     prompts: tuple[str, ...]
     n: int
@@ -62,7 +67,7 @@ class Engine:
         """The engine with its version, as a record states it, such as "transformers 5.23.0"."""
         raise NotImplementedError
 
-    def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
+    def sample(self, chunk: Chunk, sampling: Sampling) -> Completions:
         """Returns `n` completions of each prompt of the chunk, in its order: len(prompts) lists of n."""
         raise NotImplementedError
 
@@ -78,6 +83,48 @@ class Engine:
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
         """Returns how many accelerators one engine with these settings uses."""
         return 1
+
+
+class StreamingEngine(Engine):
+    """Takes further chunks while it samples, so that no sample waits for the end of another one.
+
+    Constructors also take `seed` by name, an integer in 0..2**63 - 1. It seeds the engine for its whole life.
+    """
+
+    rows_per_chunk: ClassVar[int] = 32
+    """The most samples of one problem in a chunk. Small ones spread the last problems over all engines."""
+
+    @property
+    def rows_in_flight(self) -> int:
+        """How many samples the engine should hold so that it never runs out of work."""
+        raise NotImplementedError
+
+    @property
+    def unfinished_rows(self) -> int:
+        """How many samples it holds now. Those that have ended do not count, though their chunk is given back later."""
+        raise NotImplementedError
+
+    @property
+    def in_progress(self) -> int:
+        """The number of chunks that are not yet given back."""
+        raise NotImplementedError
+
+    def submit(self, chunk: Chunk, sampling: Sampling) -> None:
+        """Takes a chunk. Returns at once. Keys may repeat only after the chunk was given back."""
+        raise NotImplementedError
+
+    def collect(self) -> list[tuple[Chunk, Completions]]:
+        """Works for a moment and returns the chunks that are complete, often none. Call it again and again."""
+        raise NotImplementedError
+
+    def sample(self, chunk: Chunk, sampling: Sampling) -> Completions:
+        """Samples one chunk and waits for it, beside whatever else is in progress."""
+        if self.in_progress:
+            raise RuntimeError("sample() is for an engine that nothing was submitted to")
+        self.submit(chunk, sampling)
+        while not (done := self.collect()):
+            pass
+        return done[0][1]
 
 
 def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:

@@ -1,66 +1,39 @@
-"""Shares chunks among worker processes with an engine each, and yields results as they arrive.
+"""Shares chunks among worker processes with an engine each, and hands results back as they arrive.
 
-Each worker has its own pipe. So there is no lock that a killed worker could hold, its end is noticed at once with its
-exit code, and a full pipe keeps a fast worker from running ahead of a slow reader. Workers never see Ctrl-C; the parent
-ends them. A worker whose parent is gone ends itself.
+Chunks can be submitted at any time, so an evaluation that learns from results what to sample next never has to wait for
+the others. With one worker, the engine is in this process. `worker.py` has what a worker process is.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import inspect
-import multiprocessing
+import itertools
 import os
-import queue
-import signal
-import threading
-import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from multiprocessing.connection import wait
 from typing import Any
 
 from benchmarks import engines
-from benchmarks.engines.base import Chunk, Completion, Engine
+from benchmarks.engines.base import Chunk, Completions, StreamingEngine
 from benchmarks.engines.settings import EngineSettings
-from benchmarks.errors import Failure, UsageError, unknown
+from benchmarks.engines.worker import EngineSpec, EngineWorker, Here, told
+from benchmarks.errors import UsageError
+from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
 
-Completions = list[list[Completion]]
-_GRACE_S = 5.0
-"""Time in which a worker may end before it is killed."""
+__all__ = ["EnginePool", "EngineSpec", "open_pool"]
+
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-@dataclass(frozen=True)
-class EngineSpec:
-    """Everything that a worker needs to make its engine. `name` is resolved, so it is never `auto`."""
-
-    name: str
-    model_path: str
-    revision: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def make(self) -> Engine:
-        """Returns the engine with its model loaded. Raises UsageError for a model that cannot be loaded."""
-        return engines.get(self.name)(self.model_path, self.revision, **self.settings)  # type: ignore[call-arg]
-
-    def check(self) -> None:
-        """Raises UsageError for a setting that the engine does not know. It loads nothing."""
-        known = list(inspect.signature(engines.get(self.name)).parameters)[2:]
-        for name in self.settings:
-            if name not in known:
-                raise unknown(f"setting of engine '{self.name}'", name, known)
-
-
 class EnginePool:
-    """The engines of one model. Workers start with the first chunk and serve any number of `run`s until `close`.
+    """The engines of one model. They start with the first chunk and serve until `close`.
 
     `workers` is the number of processes. None means one per accelerator (or per group of them that the engine uses), or
-    one per core if there are none. With one worker, chunks are sampled in this process.
+    one per core if there are none. With one worker, the engine is in this process.
     """
 
     def __init__(self, spec: EngineSpec, workers: int | None = None, rows_per_batch: int = 512) -> None:
@@ -69,76 +42,132 @@ class EnginePool:
         self.spec = replace(spec, revision=self.model.revision)  # the commit: all workers load the same files
         self.rows_per_batch = rows_per_batch
         self.places = _places(spec, workers)
-        self._engine: Engine | None = None
-        self._workers: list[_EngineWorker] = []
+        self.seed = 0
+        """Seeds the engines of a `StreamingEngine`. Set it before the first chunk; later it has no effect."""
+        self._here: Here | None = None
+        self._workers: list[EngineWorker] = []
+        self._running: dict[int, Chunk] = {}
+        self._numbers = itertools.count()
         self._description: str | None = None
 
     @property
     def workers(self) -> int:
-        """How many chunks are sampled at once."""
+        """How many engines there are."""
         return len(self.places)
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the workers that run; empty if the engine is in this process."""
+        return [pid for worker in self._workers if (pid := worker.process.pid) is not None]
+
+    @property
+    def streams(self) -> bool:
+        """Whether the engines take chunks at any time and are seeded once."""
+        return self.spec.streams
+
+    @property
+    def rows_per_chunk(self) -> int:
+        """The largest chunk that these engines should get."""
+        made_by = engines.get(self.spec.name)
+        return made_by.rows_per_chunk if issubclass(made_by, StreamingEngine) else self.rows_per_batch
 
     @property
     def description(self) -> str:
         """The engine with its version, or its bare name if nothing has been sampled yet."""
         return self._description or self.spec.name
 
+    @property
+    def outstanding(self) -> int:
+        """The number of chunks that were submitted and are not yet collected."""
+        return len(self._running)
+
+    # ---------------------------------------------------------------- a stream of chunks
+
+    def wants_more(self, left: int = 0) -> bool:
+        """Tells whether to submit one more of the `left` chunks that wait, so that no engine is idle.
+
+        A worker gets a second chunk while many are left, so that it need not wait for its reader.
+        """
+        if self.workers == 1:
+            return self._here is None or self._here.wants_more
+        if len(self._workers) < self.workers:
+            return True
+        reserve = left > len(self._workers)
+        return any(worker.wants_more(reserve) for worker in self._workers)
+
+    def submit(self, chunk: Chunk, sampling: Sampling) -> None:
+        """Gives the chunk to the engine with the least work. Raises UsageError for a model that cannot be loaded."""
+        number = next(self._numbers)
+        self._running[number] = chunk
+        if self.workers == 1:
+            with self._ending_on_error(), told(chunk):
+                self._here = self._here or Here(self.spec, self.seed)
+                self._description = self._here.engine.description
+                self._here.give(number, chunk, sampling)
+            return
+        with self._ending_on_error():
+            if len(self._workers) < self.workers and all(worker.outstanding for worker in self._workers):
+                self._start_one()
+            min(self._workers, key=lambda worker: worker.load).give(number, chunk, sampling)
+
+    def collect(self, wake: Any = None) -> list[tuple[Chunk, Completions]]:
+        """Returns chunks that are complete. Waits for one, or until something can be read from `wake`.
+
+        An error of a worker is raised here, UsageError as it is and all others as Failure. A killed worker raises a
+        Failure that names its exit code. An error ends all workers.
+        """
+        also = [] if wake is None else [wake]
+        if not self._running:
+            if also:
+                wait(also)
+            return []
+        with self._ending_on_error():
+            done = self._collect_here() if self._here is not None else self._collect_from_workers(also)
+        return [(self._running.pop(number), completions) for number, completions in done]
+
+    def _collect_here(self) -> list[tuple[int, Completions]]:
+        assert self._here is not None
+        with told(*self._running.values()):
+            done = self._here.collect()
+        self._description = self._here.engine.description  # it can change, as when memory was short
+        return done
+
+    def _collect_from_workers(self, also: list[Any]) -> list[tuple[int, Completions]]:
+        ready = set(wait([worker.connection for worker in self._workers] + also))  # a dead worker's pipe has ended
+        done = [(worker, worker.take()) for worker in self._workers if worker.connection in ready]
+        self._description = next((w.description for w in self._workers if w.description), self._description)
+        return [found for _, found in done if found is not None]
+
     def run(self, chunks: Iterable[Chunk], sampling: Sampling) -> Iterator[tuple[Chunk, Completions]]:
         """Yields each chunk with its completions, in the order in which they are finished.
 
-        An error of a worker is raised here, UsageError as it is and all others as Failure. A killed worker raises a
-        Failure that names its exit code. Leaving the iterator early ends the workers.
+        The errors are those of `collect`. Leaving the iterator early ends the workers.
         """
-        if self.workers == 1:
-            return self._run_here(chunks, sampling)
-        return self._run_in_workers(list(chunks), sampling)
-
-    def _run_here(self, chunks: Iterable[Chunk], sampling: Sampling) -> Iterator[tuple[Chunk, Completions]]:
-        for chunk in chunks:
-            try:
-                if self._engine is None:
-                    self._engine = self.spec.make()
-                done = self._engine.sample(chunk, sampling)
-                self._description = self._engine.description
-            except Exception as error:
-                if isinstance(error, UsageError | Failure):
-                    raise
-                raise Failure(_line(error, chunk.key)) from error
-            yield chunk, done
-
-    def _run_in_workers(self, chunks: list[Chunk], sampling: Sampling) -> Iterator[tuple[Chunk, Completions]]:
         todo = deque(chunks)
-        running = {chunk.key: chunk for chunk in chunks}
-        if len(running) < len(chunks):
-            raise ValueError("two chunks have the same key")
         try:
-            self._start(min(self.workers, len(chunks)))
-            self._give(todo, sampling)
-            while running:
-                for worker in _ready(self._workers):
-                    done = worker.take()
-                    self._description = worker.description
-                    if done is not None:
-                        self._give(todo, sampling)
-                        yield running.pop(done[0]), done[1]
+            while todo or self._running:
+                while todo and self.wants_more(len(todo)):
+                    self.submit(todo.popleft(), sampling)
+                yield from self.collect()
         except BaseException:
             self._stop()
             raise
 
-    def _give(self, todo: deque[Chunk], sampling: Sampling) -> None:
-        """Gives each idle worker a chunk, and a second one while many are left, so that none waits for its reader."""
-        for reserve in (0, 1):
-            for worker in self._workers:
-                plenty = len(todo) > len(self._workers)
-                if todo and worker.outstanding <= reserve and (plenty or not reserve):
-                    worker.give(todo.popleft(), sampling)
+    # ---------------------------------------------------------------- the workers
 
-    def _start(self, number: int) -> None:
-        if number and not self._workers:
+    @contextlib.contextmanager
+    def _ending_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._stop()
+            raise
+
+    def _start_one(self) -> None:
+        if not self._workers:
             atexit.register(self.close)  # else the interpreter would wait for workers that were never closed
-        while len(self._workers) < number:
-            place = len(self._workers)
-            self._workers.append(_EngineWorker(place, self.spec, self.places[place]))
+        place = len(self._workers)
+        self._workers.append(EngineWorker(place, self.spec, self.places[place], derive("engine", self.seed, place)))
 
     def _stop(self) -> None:
         for worker in self._workers:
@@ -146,14 +175,20 @@ class EnginePool:
         for worker in self._workers:
             worker.end()
         self._workers = []
+        self._running = {}
+        if self._here is not None and self._here.in_progress:
+            self._close_here()
         atexit.unregister(self.close)
 
+    def _close_here(self) -> None:
+        if self._here is not None:
+            self._here.engine.close()
+            self._here = None
+
     def close(self) -> None:
-        """Ends the workers and frees their memory. `run` would start them again."""
+        """Ends the workers and frees their memory. A further chunk would start them again."""
         self._stop()
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        self._close_here()
 
     def __enter__(self) -> EnginePool:
         return self
@@ -170,6 +205,8 @@ def open_pool(settings: EngineSettings, model_path: str, revision: str | None = 
 
 def _places(spec: EngineSpec, workers: int | None) -> list[dict[str, str]]:
     """Returns the environment of each worker, which says what accelerators it may see."""
+    if spec.streams and not engines.get(spec.name).uses_accelerators:
+        return [{} for _ in range(workers or 1)]  # it computes elsewhere, and takes any number of chunks
     devices = _devices() if engines.get(spec.name).uses_accelerators else []
     each = engines.get(spec.name).devices_per_worker(spec.settings)
     if not devices:
@@ -185,120 +222,3 @@ def _devices() -> list[str]:
     count = engines.accelerators()
     listed = [name for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
     return (listed or [str(i) for i in range(count)])[:count]
-
-
-# ------------------------------------------------------------------------------------------------ the parent's side
-
-
-class _EngineWorker:
-    """A worker process as its parent sees it."""
-
-    def __init__(self, place: int, spec: EngineSpec, environment: dict[str, str]) -> None:
-        self.place = place
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(spec, theirs, environment), name=f"{spec.name}-{place}")
-        resource_tracker.ensure_running()  # its start, which comes with that of the first process, unblocks signals
-        with _interrupts_blocked():  # the mask is inherited: Ctrl-C reaches the parent alone, from the first moment
-            self.process.start()
-        theirs.close()
-        self.outstanding = 0
-        """Chunks that were given and are not yet taken back."""
-        self.description: str | None = None
-
-    def give(self, chunk: Chunk, sampling: Sampling) -> None:
-        """Gives the worker one more chunk."""
-        self.outstanding += 1
-        with contextlib.suppress(OSError):  # its end is reported by `take`
-            self.connection.send((chunk, sampling))
-
-    def take(self) -> tuple[str, Completions] | None:
-        """Returns the key and completions of a chunk, or None if the engine is ready. Raises the worker's error."""
-        try:
-            kind, key, value = self.connection.recv()
-        except (EOFError, OSError) as error:
-            self.process.join(_GRACE_S)
-            raise Failure(f"evaluation worker {self.place} {_end(self.process.exitcode)}.") from error
-        if kind == "failed":
-            message, details, usage = value
-            failure = UsageError(message) if usage else Failure(message)
-            failure.add_note(details)
-            raise failure
-        if kind == "ready":
-            self.description = value
-            return None
-        self.outstanding -= 1
-        return key, value
-
-    def end(self) -> None:
-        """Waits for a terminated process, and kills it if it does not end."""
-        self.connection.close()
-        self.process.join(_GRACE_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.process.close()
-
-
-def _ready(workers: list[_EngineWorker]) -> list[_EngineWorker]:
-    """Waits for workers that have something to say and returns them. The pipe of a dead worker reads as ended."""
-    ready = set(wait([worker.connection for worker in workers]))
-    return [worker for worker in workers if worker.connection in ready]
-
-
-def _end(exitcode: int | None) -> str:
-    if exitcode is None:
-        return "closed its pipe"
-    if exitcode >= 0:
-        return f"ended with exit code {exitcode}"
-    name = signal.Signals(-exitcode).name
-    return f"was killed by {name} (exit code {exitcode}" + ("; out of memory?)" if name == "SIGKILL" else ")")
-
-
-@contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# ------------------------------------------------------------------------------------------------ the worker's side
-
-
-def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str]) -> None:
-    """Runs a worker: makes the engine, samples chunks as they come, and reports errors."""
-    os.environ.update(environment)
-    jobs: queue.SimpleQueue[tuple[Chunk, Sampling]] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
-    key = ""
-    try:
-        engine = spec.make()
-        connection.send(("ready", key, engine.description))
-        while True:
-            chunk, sampling = jobs.get()
-            key = chunk.key
-            done = engine.sample(chunk, sampling)
-            connection.send(("ready", key, engine.description))  # it can change, as when memory was short
-            connection.send(("done", key, done))
-    except (UsageError, Failure) as error:
-        message = (str(error), traceback.format_exc(), isinstance(error, UsageError))
-        connection.send(("failed", key, message))
-    except Exception as error:  # noqa: BLE001  whatever it was, the parent says it
-        connection.send(("failed", key, (_line(error, key), traceback.format_exc(), False)))
-
-
-def _line(error: Exception, key: str) -> str:
-    """Returns one line for an unforeseen error and attaches its traceback."""
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"sampling failed at {f'chunk {key}' if key else 'loading the model'}: {type(error).__name__}: {first}"
-
-
-def _receive(connection: Connection, jobs: queue.SimpleQueue[tuple[Chunk, Sampling]]) -> None:
-    """Reads at all times, so that the parent never waits for a worker that waits for the parent."""
-    while True:
-        try:
-            jobs.put(connection.recv())
-        except (EOFError, OSError):  # the parent is gone: nobody wants what this process is doing
-            os._exit(1)

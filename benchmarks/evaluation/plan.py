@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.engines.base import Chunk
 from benchmarks.errors import Failure
+from benchmarks.evaluation.scheduler import Group
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import Design
@@ -61,28 +62,45 @@ class PlannedChunk:
     """Index, within its problem, of the chunk's first sample."""
 
 
-def plan_round(question: Question, problems: Sequence[Problem], number: int, design: Design) -> list[PlannedChunk]:
-    """Returns the chunks of one round for the problems that are still sampled; the arguments alone determine them.
+class Plan:
+    """How the rounds of one dataset are cut into chunks. The arguments alone determine it.
 
-    Problems with prompts of similar length share a chunk, and the longest come first. Each chunk's seed is the hash of
-    the dataset, the cell's seed, the round, and what the chunk holds.
+    `stream_seed` is None for an engine that samples chunks. Problems with prompts of similar length then share a chunk,
+    and the longest come first. A chunk's seed is the hash of the dataset, the cell's seed, the round, and what the
+    chunk holds. An engine that takes requests at any time gets one problem in each chunk and at most `rows` samples. It
+    is seeded once, with `stream_seed`, which stands in all of its chunks.
     """
-    first, last = (0, *design.rounds)[number], design.rounds[number]
-    rows = question.rows_per_batch
-    chat = question.prompt_template == prompts.CHAT
-    texts = {p.problem_id: p.prompt if chat else prompts.render(question.prompt_template, p.prompt) for p in problems}
-    order = sorted(texts, key=lambda problem_id: (-len(texts[problem_id]), problem_id))
-    width = max(1, rows // (last - first))
-    planned: list[PlannedChunk] = []
-    for start in range(0, len(order), width):
-        ids = tuple(order[start : start + width])
-        for sample in range(first, last, rows if width == 1 else last - first):
-            n = min(last - sample, rows) if width == 1 else last - first
-            seed = derive("evaluate", question.dataset, question.seed, number, sample, n, *ids)
-            key = f"round{number}-{len(planned):06d}-{seed:016x}"
-            chunk = Chunk(tuple(texts[i] for i in ids), n, seed, key, chat)
-            planned.append(PlannedChunk(chunk, ids, number, sample))
-    return planned
+
+    def __init__(
+        self, question: Question, problems: Sequence[Problem], design: Design, rows: int, stream_seed: int | None = None
+    ) -> None:
+        self.question, self._stream_seed, self._rows = question, stream_seed, rows
+        self.chat = question.prompt_template == prompts.CHAT
+        self.texts = {p.problem_id: self._text(p) for p in problems}
+        self.order = sorted(self.texts, key=lambda problem_id: (-len(self.texts[problem_id]), problem_id))
+        self.spans = list(zip((0, *design.rounds), design.rounds, strict=False))
+        """By round: the indices, within a problem, of its first sample and of the one after its last."""
+        alone = stream_seed is not None
+        self.widths = [1 if alone else max(1, rows // (last - first)) for first, last in self.spans]
+
+    def _text(self, problem: Problem) -> str:
+        return problem.prompt if self.chat else prompts.render(self.question.prompt_template, problem.prompt)
+
+    def chunks(self, group: Group) -> list[PlannedChunk]:
+        """Returns the chunks of a group: one, or several if the samples of a single problem are more than `rows`."""
+        first, last = self.spans[group.round]
+        ids = tuple(self.order[position] for position in group.positions)
+        size = self._rows if self.widths[group.round] == 1 else last - first
+        starts = range(first, last, size)
+        return [self._chunk(group, ids, sample, min(size, last - sample)) for sample in starts]
+
+    def _chunk(self, group: Group, ids: tuple[str, ...], sample: int, n: int) -> PlannedChunk:
+        seed = self._stream_seed
+        if seed is None:
+            seed = derive("evaluate", self.question.dataset, self.question.seed, group.round, sample, n, *ids)
+        key = f"round{group.round:02d}-{group.positions[0]:06d}-{sample:06d}-{seed:016x}"
+        chunk = Chunk(tuple(self.texts[i] for i in ids), n, seed, key, self.chat)
+        return PlannedChunk(chunk, ids, group.round, sample)
 
 
 # ------------------------------------------------------------------------------------------------ the folder

@@ -18,9 +18,12 @@ import pyarrow as pa
 from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
+from benchmarks.evaluation.dataset_run import COMPLETIONS, RESULT, DatasetRun
 from benchmarks.evaluation.grading import extract, judge
 from benchmarks.evaluation.plan import Question, problems_hash, read_question, write_question
-from benchmarks.evaluation.stage import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
+from benchmarks.evaluation.shards import SHARDS
+from benchmarks.evaluation.stage import DatasetResult, finished
+from benchmarks.evaluation.stream import sample_all
 from benchmarks.evaluation.tally import Tally
 from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
@@ -146,9 +149,8 @@ def _sample(
 ) -> DatasetResult:  # fmt: skip
     """Samples what is missing, and writes the counts and the result."""
     design, sampling = design_from_json(question.design), Sampling(**question.sampling)
-    run = Run(folder, question, problems, verifier, design, sampling, pool)
-    done = run.open()
-    assert done is None, "the result was removed before"
-    with (progress or Progress(quiet=True)).stage(f"sample {question.dataset}", unit="completions") as stage:
-        run.sample(stage)
-    return run.finish()
+    run = DatasetRun(folder, question, problems, verifier, design)
+    was_done = run.open()
+    assert not was_done, "the result was removed before"
+    sample_all(pool, [run], sampling, progress or Progress(quiet=True))
+    return finished(run)

@@ -2,45 +2,35 @@
 
     rlvr-gap evaluate MODEL --suite countdown --dataset test
 
-Each dataset has a folder of its own. `plan.json` is written first and says what was asked. Every chunk of completions
-is written as a shard under `shards/`. At the end the shards become `completions.parquet` and `counts.jsonl`, and
-`result.json` is written last. An evaluation that was killed continues from its shards and ends with the same counts as
-one that was not. A folder that holds the answer to another question is refused, never mixed or overwritten.
+All datasets of a suite are sampled in one stream. Each has a folder of its own, and `dataset_run.py` says what is in
+it. An evaluation that was killed continues from what is stored. With an engine that samples chunks it ends with the
+same counts as one that was not killed. A folder that holds the answer to another question is refused, never mixed or
+overwritten.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engines.pool import Completions, EnginePool
-from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluation import completions
-from benchmarks.evaluation.completions import Meta
-from benchmarks.evaluation.grading import extract, judge
-from benchmarks.evaluation.plan import PlannedChunk, Question, claim, plan_round, problems_hash, read_question
-from benchmarks.evaluation.tally import Tally
-from benchmarks.files import file_sha256, loads_strict, read_text, write_json_atomic
-from benchmarks.progress import Progress, Stage
+from benchmarks.engines.pool import EnginePool
+from benchmarks.errors import Failure
+from benchmarks.evaluation.dataset_run import COMPLETIONS, COUNTS, RESULT, DatasetRun
+from benchmarks.evaluation.plan import Question, problems_hash, read_question
+from benchmarks.evaluation.stream import sample_all
+from benchmarks.files import file_sha256, loads_strict, read_text
+from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
-from benchmarks.statistics.counts import Counts, read_counts, write_counts
+from benchmarks.statistics.counts import Counts, read_counts
 from benchmarks.statistics.passk import Design
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verifier
 
 if TYPE_CHECKING:
     from benchmarks.records.evaluation import EvaluationRecord
-
-RESULT = "result.json"
-COUNTS, COMPLETIONS = "counts.jsonl", "completions.parquet"
-SHARDS, DAMAGED = "shards", "damaged"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,10 @@ class DatasetResult:
     question: Question
     counts: Counts
     seconds: float
-    """Wall-clock time of sampling and verifying, summed over all runs that it took."""
+    """Wall-clock time of sampling and verifying, summed over all runs that it took.
+
+    Datasets that were sampled at the same time share it.
+    """
     engine: str
     """The engine's name with its version."""
     chains: dict[str, int] | None
@@ -59,7 +52,7 @@ class DatasetResult:
     sampled: int = 0
     """Completions that this run sampled; the others were already stored."""
     spent: dict[str, float] = field(default_factory=dict)
-    """Seconds of this run by phase: sample (waiting for engines), verify, write."""
+    """Seconds of this run by phase: sample (waiting for engines), verify (beside the others), write."""
 
     @property
     def tokens(self) -> int:
@@ -114,7 +107,51 @@ def powers_of_two(largest: int) -> list[int]:
     return sorted({*(2**i for i in range(largest.bit_length()) if 2**i <= largest), largest})
 
 
-# ------------------------------------------------------------------------------------------------ one dataset
+# ------------------------------------------------------------------------------------------------ datasets
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One dataset that a model is evaluated on."""
+
+    dataset: str
+    problems: Sequence[Problem]
+    verifier: Verifier
+    task_version: int | str | None
+    folder: Path
+
+
+def evaluate_datasets(
+    pool: EnginePool,
+    asked: Sequence[Asked],
+    *,
+    design: Design,
+    sampling: Sampling,
+    prompt_template: str,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[DatasetResult]:
+    """Samples and verifies all datasets in one stream under `design`, and keeps what their folders already hold.
+
+    With an engine that samples chunks, no result depends on the number of workers. Raises UsageError for an unknown
+    template or a model that cannot be loaded. Raises Failure for a folder of another question, damaged files, a full
+    disk, a verifier that cannot work or a crashed worker.
+    """
+    runs = []
+    for one in asked:
+        question = Question(
+            dataset=one.dataset, model=pool.model.identity, problems=problems_hash(one.problems),
+            n_problems=len(one.problems), task_version=one.task_version, verifier=one.verifier.name,
+            verifier_version=one.verifier.version, prompt_template=prompt_template,
+            sampling=sampling.model_dump(mode="json"), design=design.to_json(), seed=seed, engine=pool.spec.name,
+            rows_per_batch=pool.rows_per_batch,
+        )  # fmt: skip
+        runs.append(DatasetRun(Path(one.folder), question, one.problems, one.verifier, design))
+    done = {run.folder: read_result(run.folder) for run in runs if run.open()}
+    left = [run for run in runs if run.folder not in done]
+    sample_all(pool, left, sampling, progress or Progress(quiet=True))
+    results = (done.get(run.folder) or finished(run) for run in runs)
+    return [result for result in results if result is not None]
 
 
 def evaluate_dataset(
@@ -124,192 +161,19 @@ def evaluate_dataset(
     *,
     dataset: str,
     task_version: int | str | None,
-    design: Design,
-    sampling: Sampling,
-    prompt_template: str,
-    seed: int,
     folder: Path | str,
-    progress: Progress | None = None,
+    **settings: Any,
 ) -> DatasetResult:
-    """Samples and verifies `problems` under `design` with the pool's model, and keeps what `folder` already holds.
-
-    The result does not depend on the number of workers. Raises UsageError for an unknown template or a model that
-    cannot be loaded. Raises Failure for a folder of another question, damaged files, a full disk or a crashed worker.
-    """
-    question = Question(
-        dataset=dataset, model=pool.model.identity, problems=problems_hash(problems), n_problems=len(problems),
-        task_version=task_version, verifier=verifier.name, verifier_version=verifier.version,
-        prompt_template=prompt_template, sampling=sampling.model_dump(mode="json"), design=design.to_json(),
-        seed=seed, engine=pool.spec.name, rows_per_batch=pool.rows_per_batch,
-    )  # fmt: skip
-    run = Run(Path(folder), question, problems, verifier, design, sampling, pool)
-    if (done := run.open()) is not None:
-        return done
-    with (progress or Progress(quiet=True)).stage(f"sample {dataset}", unit="completions") as stage:
-        run.sample(stage)
-    return run.finish()
+    """Evaluates a single dataset; see `evaluate_datasets`, which also says what `settings` are."""
+    asked = Asked(dataset, problems, verifier, task_version, Path(folder))
+    return evaluate_datasets(pool, [asked], **settings)[0]
 
 
-class Run:
-    """The evaluation of one dataset in its folder, from opening the folder to writing the result."""
-
-    def __init__(
-        self,
-        folder: Path,
-        question: Question,
-        problems: Sequence[Problem],
-        verifier: Verifier,
-        design: Design,
-        sampling: Sampling,
-        pool: EnginePool | None,
-    ) -> None:
-        self.folder, self.question, self.verifier = folder, question, verifier
-        self.design, self.sampling, self.pool = design, sampling, pool
-        self.problems = {problem.problem_id: problem for problem in problems}
-        if len(self.problems) < len(problems):
-            raise UsageError(f"dataset '{question.dataset}': two problems have the same problem_id.")
-        self.tally = Tally(list(self.problems), design, verifier.checks_chains)
-        self.shards: list[Path] = []
-        """The shards of this run, in the order of rounds and chunks."""
-        self.seconds = 0.0
-        self.engine = question.engine
-        self.sampled = 0
-        self.spent = dict.fromkeys(("sample", "verify", "write"), 0.0)
-        self._clock = time.monotonic()
-
-    # ---------------------------------------------------------------- what is there already
-
-    def open(self) -> DatasetResult | None:
-        """Claims the folder for this question or checks that it belongs to it. Returns the result if it is complete."""
-        claim(self.folder, self.question)
-        for file in (*self.folder.glob(".*.tmp"), *self.folder.glob(f".{COMPLETIONS}.*")):
-            file.unlink(missing_ok=True)  # half-written, when something was killed
-        if (done := read_result(self.folder)) is not None:
-            shutil.rmtree(self.folder / SHARDS, ignore_errors=True)  # a kill can come after the last file
-            return done
-        stored = self.folder / COMPLETIONS
-        if stored.exists():  # merged, then killed; or re-graded, with samples still to come
-            meta = completions.read_meta(stored)
-            if meta.question != self.question.hash:
-                raise Failure(f"{stored} was graded for another plan: run the re-grade of {self.folder} again.")
-            self.seconds, self.engine = meta.seconds, meta.engine
-            for table in completions.read_tables(stored):
-                self.tally.add(table)
-            # Nothing lacking: killed after the merge, so what shards there are have been merged.
-        return None
-
-    # ---------------------------------------------------------------- sampling
-
-    def sample(self, stage: Stage) -> None:
-        """Samples in rounds until the design stops every problem. A round is complete before its stop is tested."""
-        while lacking := self.tally.lacking():
-            assert self.pool is not None, "the caller saw to it that nothing is lacking"
-            number, problem_ids = next(iter(lacking.items()))
-            planned = plan_round(self.question, [self.problems[i] for i in problem_ids], number, self.design)
-            expected = stage.done + sum(p.chunk.rows for p in planned)
-            stage.update(f"sample {self.question.dataset}, round {number + 1}", expected)
-            todo = {p.chunk.key: p for p in planned if not self._resume(p, stage)}
-            self.shards += [self._shard(p) for p in planned]
-            self._clock = time.monotonic()
-            for chunk, sampled in self.pool.run([p.chunk for p in todo.values()], self.sampling):
-                self.engine = self.pool.description
-                self._keep(todo[chunk.key], sampled)
-                stage.advance(chunk.rows)
-
-    def _resume(self, planned: PlannedChunk, stage: Stage) -> bool:
-        """Counts the chunk's shard and returns True if there is an intact one."""
-        path = self._shard(planned)
-        if not path.exists():
-            return False
-        try:
-            table, meta = completions.read_shard(path, self.question.hash, planned.chunk.key)
-        except Failure as failure:
-            aside = completions.move_aside(path, self.folder / DAMAGED)
-            _log.warning("%s; moved to %s and sampled again", failure, aside)
-            return False
-        self.tally.add(table)
-        self.seconds, self.engine = self.seconds + meta.seconds, meta.engine
-        stage.skip(table.num_rows)
-        return True
-
-    def _keep(self, planned: PlannedChunk, sampled: Completions) -> None:
-        """Verifies the completions of a chunk, writes its shard, and counts it."""
-        waited = self._lap("sample")
-        table = self._judged(planned, sampled)
-        seconds = waited + self._lap("verify")
-        meta = Meta(self.question.hash, planned.chunk.key, table.num_rows, seconds, self.engine)
-        completions.write_tables(self._shard(planned), [table], meta)
-        self.tally.add(table)
-        self.sampled += table.num_rows
-        self.seconds += seconds
-        self._lap("write")
-
-    def _judged(self, planned: PlannedChunk, sampled: Completions) -> Any:
-        """Returns the chunk's rows with their verdicts as a table."""
-        n = planned.chunk.n
-        ids = [problem_id for problem_id in planned.problem_ids for _ in range(n)]
-        flat = [completion for row in sampled for completion in row]
-        problems, texts = [self.problems[i] for i in ids], [c.text for c in flat]
-        verdicts, chains = judge(self.verifier, problems, texts, [c.finished for c in flat])
-        rows = len(flat)
-        return completions.make_table(
-            {
-                "problem_id": ids,
-                "round": [planned.round] * rows,
-                "sample": [planned.first + i for _ in planned.problem_ids for i in range(n)],
-                "text": [c.text for c in flat],
-                "verdict": [verdict.value for verdict in verdicts],
-                "answer": extract(self.verifier, problems, texts),
-                "chain": chains,
-                "tokens": [c.tokens for c in flat],
-                "finished": [c.finished for c in flat],
-                "seed": [planned.chunk.seed] * rows,
-            }
-        )
-
-    def _shard(self, planned: PlannedChunk) -> Path:
-        return self.folder / SHARDS / f"{planned.chunk.key}.parquet"
-
-    def _lap(self, phase: str) -> float:
-        """Returns the seconds since the last lap and adds them to the phase."""
-        now = time.monotonic()
-        lap, self._clock = now - self._clock, now
-        self.spent[phase] += lap
-        return lap
-
-    # ---------------------------------------------------------------- the end
-
-    def finish(self) -> DatasetResult:
-        """Merges the shards into one file, writes the counts and the result, and removes the shards."""
-        counts = self.tally.counts()
-        if self.shards:
-            self._merge()
-        write_counts(self.folder / COUNTS, counts)
-        write_json_atomic(
-            self.folder / RESULT,
-            {
-                "schema": 1,
-                "plan": self.question.hash,
-                "counts_sha256": file_sha256(self.folder / COUNTS),
-                "completions_sha256": file_sha256(self.folder / COMPLETIONS),
-                "seconds": round(self.seconds, 3),
-                "engine": self.engine,
-                "chains": self.tally.chains(),
-            },
-        )
-        shutil.rmtree(self.folder / SHARDS, ignore_errors=True)
-        result = read_result(self.folder)
-        assert result is not None
-        return dataclasses.replace(result, sampled=self.sampled, spent=self.spent)
-
-    def _merge(self) -> None:
-        """Merges earlier completions with the shards of this run, in the order of rounds and chunks."""
-        target = self.folder / COMPLETIONS
-        files = [target] * target.exists() + self.shards
-        rows = sum(completions.read_meta(file).rows for file in files)
-        tables = (table for file in files for table in completions.read_tables(file))
-        completions.write_tables(target, tables, Meta(self.question.hash, "", rows, self.seconds, self.engine))
-        self._lap("write")
+def finished(run: DatasetRun) -> DatasetResult:
+    """Returns the result of a run that is complete and written, with what this process did for it."""
+    result = read_result(run.folder)
+    assert result is not None
+    return dataclasses.replace(result, sampled=run.sampled, spent=run.spent)
 
 
 # ------------------------------------------------------------------------------------------------ the folder

@@ -16,7 +16,8 @@ from benchmarks.engines.base import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation import completions
-from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
+from benchmarks.evaluation.dataset_run import COMPLETIONS
+from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.records.provenance import cores
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import Design, FixedDesign
@@ -105,6 +106,8 @@ class Timed:
     result: DatasetResult
     seconds: float
     """Wall clock, from the plan to the last file."""
+    cpu_s: float
+    """Processor time of this process and of the pool's workers."""
     verdicts: dict[str, list[tuple[bool, bool]]]
     """Problem -> whether each sample is correct, and whether it is under a sound chain too; where asked for."""
 
@@ -123,14 +126,23 @@ def evaluate(asked: Setting, pool: EnginePool, design: Design, verdicts: bool = 
     """Runs the stage once, in a folder of its own."""
     evaluation = asked.suite.evaluation
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _cpu_s(pool)
         result = evaluate_dataset(
             pool, asked.problems, asked.verifier, dataset=asked.dataset, task_version=None, design=design,
             sampling=evaluation.sampling, prompt_template=asked.suite.prompt_template,
             seed=derive("perf", str(design)), folder=folder,
         )  # fmt: skip
-        seconds = time.perf_counter() - began
-        return Timed(result, seconds, _verdicts(Path(folder)) if verdicts else {})
+        seconds, cpu_s = time.perf_counter() - began, _cpu_s(pool) - used
+        return Timed(result, seconds, cpu_s, _verdicts(Path(folder)) if verdicts else {})
+
+
+def _cpu_s(pool: EnginePool) -> float:
+    """The processor time so far of this process and of the pool's workers, which Linux tells under /proc."""
+    ticks = 0
+    for pid in pool.process_ids:
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _verdicts(folder: Path) -> dict[str, list[tuple[bool, bool]]]:

@@ -120,7 +120,7 @@ class CellTraining:
 
         settings = self.suite.trained
         problems = settings.dataset.load()
-        verifier, with_chains = settings.dataset.make_verifier(), settings.reward == "sound"
+        verifier, with_chains = settings.dataset.make_verifier(self.suite.verification), settings.reward == "sound"
 
         def verify(indices: Sequence[int], texts: Sequence[str], finished: Sequence[bool]) -> list[bool | None]:
             asked = [problems[i] for i in indices]

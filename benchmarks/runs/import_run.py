@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks import importers
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluation.stage import COUNTS, powers_of_two, sound_evaluation
+from benchmarks.evaluation.dataset_run import COUNTS
+from benchmarks.evaluation.stage import powers_of_two, sound_evaluation
 from benchmarks.files import content_hash, file_sha256
 from benchmarks.importers import Choices
 from benchmarks.progress import Progress

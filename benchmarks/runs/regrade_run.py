@@ -134,7 +134,7 @@ class RunFolder:
         return content_hash(question)
 
     def _verifier(self, name: str) -> Any:
-        return self.suite.evaluation.datasets[name].make_verifier()
+        return self.suite.verifier_of(name)
 
     def _check_base(self, base: Record, names: Sequence[str]) -> None:
         """Raises Failure if the base's counts are damaged or come from another version of the verifier than today's."""

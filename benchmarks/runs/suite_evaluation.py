@@ -10,13 +10,14 @@ from benchmarks.engines.identity import ModelRef
 from benchmarks.engines.pool import open_pool
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import Failure
-from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
+from benchmarks.evaluation.stage import Asked, DatasetResult, evaluate_datasets
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.suites.schema import Suite
+from benchmarks.verifiers import Verifier
 
 
 def evaluate_suite(
@@ -29,22 +30,31 @@ def evaluate_suite(
     *,
     base: bool = False,
 ) -> dict[str, DatasetResult]:
-    """Every dataset of the suite (or the named ones) in `folder`/eval/<dataset>: the same stage for every model.
+    """Evaluates every dataset of the suite (or the named ones) in one stream, each in `folder`/eval/<dataset>.
 
     `base`: it is the suite's base, which may have a design of its own.
     """
     asked = suite.evaluation
-    results = {}
-    with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
-        for dataset in datasets or asked.datasets:
-            source = asked.datasets[dataset]
-            task = source.make_task()
-            results[dataset] = evaluate_dataset(
-                pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.version,
-                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
-                seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
+    names = list(datasets or asked.datasets)
+    made: dict[type[Verifier], Verifier] = {}
+    sources = [_asked(suite, name, folder, made) for name in names]
+    try:
+        with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
+            results = evaluate_datasets(
+                pool, sources, design=asked.design_of(base), sampling=asked.sampling,
+                prompt_template=suite.prompt_template, seed=seed, progress=place.progress,
             )  # fmt: skip
-    return results
+    finally:
+        for verifier in made.values():
+            verifier.close()
+    return dict(zip(names, results, strict=True))
+
+
+def _asked(suite: Suite, dataset: str, folder: Path, made: dict[type[Verifier], Verifier]) -> Asked:
+    """What is asked of one dataset. Datasets with the same verifier share it, and so its processes."""
+    source, verifier = suite.evaluation.datasets[dataset], suite.verifier_of(dataset)
+    shared = made.setdefault(type(verifier), verifier)
+    return Asked(dataset, source.load(), shared, source.make_task().version, folder / EVAL / dataset)
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:

@@ -20,8 +20,9 @@ from pathlib import Path
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation import completions
+from benchmarks.evaluation.dataset_run import COMPLETIONS
 from benchmarks.evaluation.plan import Question, problems_hash, read_question
-from benchmarks.evaluation.stage import COMPLETIONS, DatasetResult, evaluate_dataset
+from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.files import write_json_atomic
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.runs.lease import Holder, hold
@@ -163,7 +164,7 @@ def _draw(
     wanted = set(problem_ids)
     problems: list[Problem] = [problem for problem in source.load() if problem.problem_id in wanted]
     return evaluate_dataset(
-        pool, problems, source.make_verifier(), dataset=dataset, task_version=question.task_version,
+        pool, problems, run.suite.verifier_of(dataset), dataset=dataset, task_version=question.task_version,
         design=FixedDesign(target - before), sampling=run.suite.evaluation.sampling,
         prompt_template=run.suite.prompt_template, seed=derive(UNSOLVED, verdict, question.seed, target),
         folder=folder / f"to-{target}", progress=place.progress,

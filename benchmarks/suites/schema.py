@@ -21,7 +21,7 @@ from benchmarks.errors import UsageError, all_wrong, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
-from benchmarks.settings import Positive, Sampling, Strict, findings
+from benchmarks.settings import Positive, Rate, Sampling, Strict, findings
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
 from benchmarks.suites.changes import apply_change
@@ -40,6 +40,15 @@ BASE_MODELS = Path(__file__).parents[1] / "base_models"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """A name that is also used for folders of runs."""
+
+
+class Verification(Strict):
+    """What a verifier that judges in processes of its own gets, such as `math`; the others need neither."""
+
+    processes: Positive | None = None
+    """How many judge at the same time; null: one for each core, up to 8."""
+    seconds: Rate | None = None
+    """The processor time for one comparison, after which it is an ERROR; null: the verifier's own limit."""
 
 
 class Dataset(Strict):
@@ -65,10 +74,12 @@ class Dataset(Strict):
         """Returns the task with its settings. Raises UsageError for an unknown task, setting or verifier."""
         return self._made()[0]
 
-    def make_verifier(self) -> Verifier:
+    def make_verifier(self, verification: Verification | None = None) -> Verifier:
         """What judges its completions; the errors of `make_task`."""
         task, found = self._made()
-        return verifiers.get(task.verifier, found.folder)
+        asked = verification or Verification()
+        settings = verifiers.find(task.verifier, found.folder).made_by.settings(asked.processes, asked.seconds)
+        return verifiers.get(task.verifier, found.folder, **settings)
 
     def _made(self) -> tuple[Task, Found]:
         found = tasks.find(self.task)
@@ -233,6 +244,8 @@ class Suite(Strict):
     """How every model is measured."""
     engine: EngineSettings = EngineSettings()
     """What evaluates."""
+    verification: Verification = Verification()
+    """How many processes judge, and for how long."""
     resources: Resources = Resources()
     """What a job of a cluster gets (docs/cluster.md)."""
     training: SuiteTraining | None = None
@@ -265,9 +278,12 @@ class Suite(Strict):
     def asked(self) -> dict[str, Any]:
         """Everything that can change a result, so without the name, description, engine and resources.
 
-        The key `evaluation.checkpoints` is there only if a suite has some.
+        The keys `evaluation.checkpoints` and `verification.seconds` are there only if a suite sets them.
         """
-        asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
+        unasked = {"name", "description", "engine", "resources", "verification"}
+        asked = self.model_dump(mode="json", exclude=unasked)
+        if self.verification.seconds is not None:
+            asked["verification"] = {"seconds": self.verification.seconds}
         asked["base_model"] = called_model(self.base_model)
         if self.training is not None:
             for key in NO_RESULT:
@@ -277,6 +293,10 @@ class Suite(Strict):
         if not self.evaluation.checkpoints:
             del asked["evaluation"]["checkpoints"]
         return asked
+
+    def verifier_of(self, dataset: str) -> Verifier:
+        """Returns what judges the completions of one of the suite's datasets."""
+        return self.evaluation.datasets[dataset].make_verifier(self.verification)
 
     @property
     def outside(self) -> dict[str, Found]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from benchmarks.tasks.base import Problem
 
@@ -27,12 +27,24 @@ class Verdict(StrEnum):
 
 
 class Verifier:
-    """Judges completions. They are untrusted text, which is parsed but never evaluated."""
+    """Judges completions. They are untrusted text, which is parsed but never evaluated.
+
+    The evaluation stage calls a verifier from a single thread, which is not the main one: Python delivers no signals
+    there.
+    """
 
     name: ClassVar[str]
     VERSION: ClassVar[int]
     SOURCE: ClassVar[str | None] = None
     """Hash of the source of a verifier that is not built in. It is set when the verifier is loaded."""
+
+    @classmethod
+    def settings(cls, processes: int | None, seconds: float | None) -> dict[str, Any]:
+        """Returns the constructor's arguments for so many processes and seconds a comparison; None: its own default.
+
+        A verifier without processes of its own takes none of this.
+        """
+        return {}
 
     @property
     def version(self) -> int | str:

@@ -31,7 +31,7 @@ import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from benchmarks.tasks.base import Problem
 from benchmarks.verifiers.base import Verdict, Verifier
@@ -77,6 +77,13 @@ class MathVerifier(Verifier):
         self._lock = threading.Lock()
         self.failures: Counter[str] = Counter()
         """Comparisons that gave no result, by reason: "deadline", "died", "MemoryError", ..."""
+
+    @classmethod
+    def settings(cls, processes: int | None, seconds: float | None) -> dict[str, Any]:
+        """See `Verifier.settings`."""
+        return ({} if processes is None else {"workers": processes}) | (
+            {} if seconds is None else {"timeout_s": seconds}
+        )
 
     def verify(self, problem: Problem, text: str, finished: bool = True) -> Verdict:
         """Returns the verdict on one completion. Raises `Failure` if worker processes cannot start or judge."""

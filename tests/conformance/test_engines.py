@@ -14,6 +14,7 @@ import scipy.stats
 
 from benchmarks.engines import Chunk, Completion, Engine, get
 from benchmarks.settings import Sampling
+from tests.benchmarks.engines.fake_server import FakeServer
 from tests.benchmarks.tiny_model import PROMPTS, make_folder
 
 FALSE_ALARM = 1e-4
@@ -46,16 +47,6 @@ class EngineConformance:
     def test_empty_chunk(self, engine, prompts, n):
         assert engine.sample(Chunk(prompts, n, 1, "a"), SAMPLING) == [[] for _ in prompts]
 
-    def test_same_seed_same_samples(self, engine):
-        chunk = Chunk(PROMPTS, 4, 7, "a")
-        first = engine.sample(chunk, SAMPLING)
-        engine.sample(Chunk(PROMPTS[:1], 9, 8, "b"), SAMPLING)  # what comes in between does not matter
-        assert engine.sample(chunk, SAMPLING) == first
-
-    def test_other_seed_other_samples(self, engine):
-        first, second = (engine.sample(Chunk(PROMPTS, 4, seed, "a"), SAMPLING) for seed in (7, 8))
-        assert all(a != b for a, b in zip(first, second, strict=True))
-
     def test_samples_of_a_prompt_are_not_copies(self, engine):
         samples = engine.sample(Chunk((PROMPTS[0], PROMPTS[0]), 16, 3, "a"), SAMPLING)
         assert all(len(set(row)) > 8 for row in samples)
@@ -81,6 +72,45 @@ class EngineConformance:
         first = engine.sample(Chunk(PROMPTS, 1, 7, "a"), greedy)
         plain = greedy.model_copy(update={"top_p": 1.0, "top_k": 0})
         assert engine.sample(Chunk(PROMPTS[::-1], 1, 8, "b"), plain) == first[::-1]
+
+
+class SeededByChunk:
+    """For engines whose completions depend on the chunk alone."""
+
+    def test_same_seed_same_samples(self, engine):
+        chunk = Chunk(PROMPTS, 4, 7, "a")
+        first = engine.sample(chunk, SAMPLING)
+        engine.sample(Chunk(PROMPTS[:1], 9, 8, "b"), SAMPLING)  # what comes in between does not matter
+        assert engine.sample(chunk, SAMPLING) == first
+
+    def test_other_seed_other_samples(self, engine):
+        first, second = (engine.sample(Chunk(PROMPTS, 4, seed, "a"), SAMPLING) for seed in (7, 8))
+        assert all(a != b for a, b in zip(first, second, strict=True))
+
+
+class SeededOnce:
+    """For engines that take chunks at any time."""
+
+    def test_a_chunk_that_is_sampled_again_gets_other_samples(self, engine):
+        """Another chunk with the same content, that is: keys differ within an evaluation."""
+        first, second = (engine.sample(Chunk(PROMPTS, 8, 7, key), SAMPLING) for key in ("a", "b"))
+        assert all(a != b for a, b in zip(first, second, strict=True))
+
+    def test_chunks_can_be_submitted_at_any_time(self, engine):
+        """Each comes back once, whole, and with its own prompts' completions."""
+        left = [Chunk(PROMPTS[: 1 + i % 3], 2 + i, 0, f"c{i}") for i in range(7)]
+        found = {}
+        for chunk in left[:3]:
+            engine.submit(chunk, SAMPLING)
+        left = left[3:]
+        while engine.in_progress:
+            for chunk, completions in engine.collect():
+                assert chunk.key not in found
+                found[chunk.key] = [len(row) for row in completions]
+                if left:
+                    engine.submit(left.pop(), SAMPLING)
+        assert found == {f"c{i}": [2 + i] * (1 + i % 3) for i in range(7)}
+        assert engine.rows_in_flight >= 1
 
 
 class ModelEngineConformance(EngineConformance):
@@ -150,17 +180,34 @@ def _p_value(seen: Counter[str], expected: dict[str, float]) -> float:
     return float(scipy.stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue)
 
 
-class TestScripted(EngineConformance):
+class TestScripted(SeededByChunk, EngineConformance):
     name = "scripted"
 
 
-class TestTransformers(ModelEngineConformance):
+class TestScriptedStream(SeededOnce, EngineConformance):
+    name = "scripted-stream"
+
+
+class TestTransformers(SeededByChunk, ModelEngineConformance):
     name = "transformers"
+
+
+class TestServer(SeededOnce, EngineConformance):
+    """Against a fake server; tests/vllm/test_server.py has a real one."""
+
+    name = "server"
+
+    @pytest.fixture(scope="class")
+    def engine(self, folder):
+        with FakeServer(folder) as server:
+            engine = get(self.name)(folder, None, url=server.url)
+            yield engine
+            engine.close()
 
 
 @pytest.mark.vllm
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed here: make test-vllm")
-class TestVllm(ModelEngineConformance):
+class TestVllm(SeededOnce, ModelEngineConformance):
     name = "vllm"
     settings = {"enforce_eager": True, "gpu_memory_utilization": 0.3, "dtype": "float32"}
 
@@ -168,7 +215,7 @@ class TestVllm(ModelEngineConformance):
 def test_every_engine_is_here():
     from benchmarks.engines import ENGINES
 
-    tested = {c.name for c in (TestScripted, TestTransformers, TestVllm)}
+    tested = {c.name for c in (TestScripted, TestScriptedStream, TestTransformers, TestVllm, TestServer)}
     assert tested == set(ENGINES)
 
 

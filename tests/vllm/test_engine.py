@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from benchmarks import verifiers
 from benchmarks.engines import Chunk, Completion, get
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluation.plan import PlannedChunk, Question, plan_round
+from benchmarks.evaluation.dataset_run import DatasetRun
+from benchmarks.evaluation.stage import Asked, evaluate_datasets
+from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
 from benchmarks.statistics.passk import SequentialDesign
 from benchmarks.tasks import Problem
@@ -59,47 +64,55 @@ def sampled_once(folder: Path, chunk: Chunk, sampling: Sampling) -> list[list[Co
         engine.close()
 
 
-# ------------------------------------------------------------------------------------------------ seeds
+# ------------------------------------------------------------------------------------------------ independence
 
 
-def planned() -> list[PlannedChunk]:
-    """All rounds of four problems that have the same prompt, in chunks of two problems or less."""
-    problems = [Problem(f"p{i}", PROMPTS[0], "24", {}) for i in range(4)]
-    question = Question(
-        dataset="test", model="m", problems="h", n_problems=4, task_version=1, verifier="countdown",
-        verifier_version=1, prompt_template="raw", sampling={}, design=DESIGN.to_json(), seed=0, engine="vllm",
-        rows_per_batch=32,
-    )  # fmt: skip
-    return [chunk for number in range(3) for chunk in plan_round(question, problems, number, DESIGN)]
+def long_texts(engine, keys: Sequence[str]) -> list[str]:
+    """What is sampled for chunks of the same prompt, as far as it is long enough to tell two samples apart."""
+    for key in keys:
+        engine.submit(Chunk(PROMPTS[:1], 32, 0, key), HOT)
+    texts = []
+    while engine.in_progress:
+        texts += [c.text for _, (row,) in engine.collect() for c in row if c.tokens >= 15]
+    return texts
 
 
-def test_no_two_samples_repeat_across_prompts_chunks_and_rounds(engine):
-    """So hot that all tokens are about equally likely: two alike of 15 tokens or more are one in 10**15 or so."""
-    chunks = [p.chunk for p in planned()]
-    assert len(chunks) > 6
-    texts = [c.text for chunk in chunks for row in engine.sample(chunk, HOT) for c in row if c.tokens >= 15]
-    assert len(texts) > 100
+def test_no_two_samples_repeat_across_requests_rounds_and_a_restart(folder):
+    """So hot that all 25 tokens are about equally likely: two alike of 15 tokens or more have a chance of 1e-15 or so.
+
+    With fewer than a thousand samples, any two are alike with a chance below 1e-9, which is the false-alarm rate. The
+    second engine is that of an evaluation that goes on after a kill: its seed is hashed from what is stored.
+    """
+    texts = []
+    for stored in (0, 192):
+        engine = make(folder, seed=derive("stream", "question", stored))
+        texts += long_texts(engine, [f"round0-{i}" for i in range(6)])
+        texts += long_texts(engine, [f"round1-{i}" for i in range(3)])
+        engine.close()
+    assert len(texts) > 200
     assert len(set(texts)) == len(texts)
 
 
-def test_seeds_of_all_requests_are_apart(engine):
-    """vLLM seeds sample i of a request with seed + i: no two requests' ranges meet, in 64 bits or in 32.
+def test_the_same_seed_repeats_the_stream(folder):
+    """So the test above can fail: engines of the same seed that get the same requests do repeat samples."""
+    streams = []
+    for _ in range(2):
+        engine = make(folder, seed=3)
+        streams.append(long_texts(engine, ["a", "b"]))
+        engine.close()
+    assert streams[0] == streams[1]
 
-    torch's generator on a CPU takes the low 32 bits of a seed.
-    """
-    requests = [(p.chunk, place) for p in planned() for place in range(len(p.chunk.prompts))]
-    seeds = [engine._parameters(chunk, place, SAMPLING).seed + i for chunk, place in requests for i in range(chunk.n)]
-    assert len({seed % 2**32 for seed in seeds}) == len(seeds) == 4 * 64
 
-
-def test_samples_of_a_request_have_consecutive_seeds(engine, monkeypatch):
-    """What the docstring of the engine says of vLLM."""
-    chunk = Chunk(PROMPTS[:1], 4, 5, "a")
-    together = engine.sample(chunk, SAMPLING)[0]
-    first = engine._parameters(chunk, 0, SAMPLING).seed
-    for i, completion in enumerate(together):
-        monkeypatch.setattr("benchmarks.engines.vllm.derive", lambda *parts, seed=first + i: seed << 1)
-        assert engine.sample(Chunk(PROMPTS[:1], 1, 5, "a"), SAMPLING) == [[completion]]
+def test_the_process_keeps_its_generators(engine):
+    """Neither does the engine disturb the process's random numbers, nor the process the engine's."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    found = []
+    for key in ("a", "b"):
+        torch.manual_seed(5)
+        found.append(long_texts(engine, [key]))
+        assert torch.equal(torch.rand(3), expected)
+    assert not set(found[0]) & set(found[1])
 
 
 # ------------------------------------------------------------------------------------------------ tokens and ends
@@ -137,10 +150,10 @@ def test_every_end_of_the_checkpoint_ends_a_completion(copy):
     assert all(c.finished and c.text.index(fifth) == len(c.text) - 1 for c in ended)
 
 
-def test_what_the_checkpoint_suggests_does_not_count(engine, tmp_path):
+def test_what_the_checkpoint_suggests_does_not_count(folder, tmp_path):
     suggested = make_folder(tmp_path / "m", do_sample=True, top_k=1, repetition_penalty=9.0, temperature=0.1)
     chunk = Chunk(PROMPTS, 8, 5, "a")
-    assert sampled_once(suggested, chunk, SAMPLING) == engine.sample(chunk, SAMPLING)
+    assert sampled_once(suggested, chunk, SAMPLING) == sampled_once(folder, chunk, SAMPLING)
 
 
 def test_greedy_agrees_with_transformers(engine, folder):
@@ -162,7 +175,7 @@ def test_chat_prompts_are_put_into_the_tokenizers_template(engine, monkeypatch):
         engine.sample(Chunk(PROMPTS, 1, 5, "a", chat=True), SAMPLING)
     template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     monkeypatch.setattr(engine.tokenizer, "chat_template", template)
-    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), SAMPLING) for chat in (False, True))
+    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), GREEDY) for chat in (False, True))
     assert plain == chat
 
 
@@ -218,10 +231,10 @@ def test_broken_folders_are_named_in_one_line(copy, change):
     assert "\n" not in str(caught.value)
 
 
-def test_a_closed_engine_leaves_room_for_another(folder, engine):
+def test_a_closed_engine_leaves_room_for_another(folder):
     chunk = Chunk(PROMPTS, 4, 5, "a")
-    expected = engine.sample(chunk, SAMPLING)
-    assert [sampled_once(folder, chunk, SAMPLING) for _ in range(2)] == [expected] * 2
+    first, second = (sampled_once(folder, chunk, SAMPLING) for _ in range(2))
+    assert first == second, "each is seeded alike"
 
 
 def test_the_process_keeps_its_cores_and_threads(folder):
@@ -231,11 +244,44 @@ def test_the_process_keeps_its_cores_and_threads(folder):
 
 
 @pytest.mark.slow
-def test_workers_do_not_move_a_number(folder, engine):
-    """Data parallel: two processes with an engine each give the samples of one."""
-    chunks = [Chunk(PROMPTS[i : i + 2], 8, i, f"c{i}") for i in (0, 2)]
-    spec = EngineSpec("vllm", str(folder), settings=SETTINGS)
-    with EnginePool(spec, workers=2) as pool:
-        found = {chunk.key: sampled for chunk, sampled in pool.run(chunks, SAMPLING)}
-        assert pool.description == engine.description
-    assert found == {chunk.key: engine.sample(chunk, SAMPLING) for chunk in chunks}
+def test_workers_draw_from_streams_of_their_own(folder):
+    """Data parallel: two processes with an engine each. The false-alarm rate is that of the test of one engine."""
+    chunks = [Chunk(PROMPTS[:1], 32, 0, f"c{i}") for i in range(8)]
+    with EnginePool(EngineSpec("vllm", str(folder), settings={**SETTINGS, "max_num_seqs": 64}), workers=2) as pool:
+        found = {chunk.key: sampled for chunk, sampled in pool.run(chunks, HOT)}
+        assert pool.description == "vllm 0.30.0"
+        assert len(pool._workers) == 2
+    assert found.keys() == {chunk.key for chunk in chunks}
+    texts = [c.text for (row,) in found.values() for c in row if c.tokens >= 15]
+    assert len(texts) > 60
+    assert len(set(texts)) == len(texts)
+
+
+def test_an_evaluation_that_is_killed_goes_on(folder, tmp_path):
+    """All datasets in one stream. What is stored stays, no sample is repeated, and each round is whole."""
+    problems = [Problem(f"p{i}", PROMPTS[0], "24", {}) for i in range(4)]
+    asked = [Asked(name, problems, verifiers.get("countdown"), 1, tmp_path / name) for name in ("test", "ood")]
+    settings = {"design": DESIGN, "sampling": HOT, "prompt_template": "raw", "seed": 0}
+
+    def evaluate():
+        with EnginePool(EngineSpec("vllm", str(folder), settings=SETTINGS), workers=1) as pool:
+            return evaluate_datasets(pool, asked, **settings)
+
+    def keep(run, *parts, original=DatasetRun.keep, left=[9]):  # noqa: B006  the list counts over all runs
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        original(run, *parts)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DatasetRun, "keep", keep)
+        evaluate()
+    results = evaluate()
+    assert set(results[0].counts.n_N) == {64}
+    assert 0 < results[0].sampled + results[1].sampled < 8 * 64
+    rows = [row for one in asked for row in pq.read_table(one.folder / "completions.parquet").to_pylist()]
+    assert sorted((r["problem_id"], r["sample"]) for r in rows) == sorted(
+        (f"p{i % 4}", s) for i in range(8) for s in range(64)
+    )
+    texts = [row["text"] for row in rows if row["tokens"] >= 15]
+    assert len(set(texts)) == len(texts) > 100

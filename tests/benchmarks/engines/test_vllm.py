@@ -6,7 +6,6 @@ What the stand-in cannot show (that vLLM samples the model's distribution) is in
 from __future__ import annotations
 
 import builtins
-import itertools
 import json
 import shutil
 import sys
@@ -30,26 +29,34 @@ def folder(tmp_path_factory):
 
 
 class LLM:
-    """Answers with one token, two tokens, and so on, every third answer cut off."""
+    """Answers with one token, two tokens, and so on, every third answer cut off. One request ends in each step."""
 
     def __init__(self, **settings: object) -> None:
         self.settings = settings
         self.asked: list = []
-        config = types.SimpleNamespace(max_model_len=settings.get("max_model_len", 64))
-        self.llm_engine = types.SimpleNamespace(model_config=config)
+        self.open: list = []
+        self.reasons = ("length", "stop", "stop")
+        self.missing = 0
+        self.llm_engine = self
+        self.model_config = types.SimpleNamespace(max_model_len=settings.get("max_model_len", 64))
+        self.vllm_config = types.SimpleNamespace(scheduler_config=types.SimpleNamespace(max_num_seqs=256))
         if "broken" in str(settings["model"]):
             raise ValueError("1 validation error for ModelConfig\n  Value error, no such architecture")
 
-    def generate(self, prompts, params, use_tqdm=True, lora_request=None):
-        self.asked.append((prompts, params, lora_request))
-        return [self.answer(p.n, p.seed) for p in params]
+    def add_request(self, request_id, prompt, params, lora_request=None):
+        self.asked.append((prompt, params, lora_request))
+        self.open.append((request_id, params.n))
 
-    def answer(self, n, seed):
+    def get_num_unfinished_requests(self):
+        return sum(n for _, n in self.open)
+
+    def step(self):
+        request_id, n = self.open.pop()  # the last one first
         samples = [
-            types.SimpleNamespace(index=i, token_ids=(5,) * (1 + i), finish_reason="stop" if i % 3 else "length")
-            for i in range(n)
+            types.SimpleNamespace(index=i, token_ids=(5,) * (1 + i), finish_reason=self.reasons[i % 3])
+            for i in range(n - self.missing)
         ]
-        return types.SimpleNamespace(outputs=samples[::-1])
+        return [types.SimpleNamespace(request_id=request_id, finished=True, outputs=samples[::-1])]
 
 
 @pytest.fixture
@@ -57,6 +64,7 @@ def fake(monkeypatch):
     module = types.ModuleType("vllm")
     module.__version__ = "0.30.0"
     module.LLM = LLM
+    module.sampling_params = types.SimpleNamespace(RequestOutputKind=types.SimpleNamespace(FINAL_ONLY="final"))
     module.SamplingParams = lambda **settings: types.SimpleNamespace(**settings)
     request = types.ModuleType("vllm.lora.request")
     request.LoRARequest = lambda *parts: parts
@@ -72,13 +80,13 @@ def fake(monkeypatch):
 def test_one_request_a_prompt_with_all_its_samples(fake, folder):
     engine = VllmEngine(str(folder))
     found = engine.sample(Chunk(PROMPTS, 5, 9, "a"), SAMPLING)
-    ((prompts, params, lora),) = engine.llm.asked
+    prompts, params, lora = zip(*engine.llm.asked, strict=True)
     assert [len(row) for row in found] == [5] * len(PROMPTS)
     assert [p.n for p in params] == [5] * len(PROMPTS)
     assert [[c.text for c in row] for row in found] == [["2" * (1 + i) for i in range(5)] for _ in params]
     assert [c.tokens for c in found[0]] == [1, 2, 3, 4, 5]
     assert [c.finished for c in found[0]] == [False, True, True, False, True]
-    assert lora is None
+    assert set(lora) == {None}
     other = TransformersEngine(str(folder))
     assert [p["prompt_token_ids"] for p in prompts] == [other.tokenizer(p)["input_ids"] for p in PROMPTS]
 
@@ -102,20 +110,39 @@ def test_another_end_than_stop_or_length_is_a_failure(fake, folder, monkeypatch,
 def test_every_setting_of_the_distribution_is_stated(fake, folder):
     engine = VllmEngine(str(folder))
     engine.sample(Chunk(PROMPTS[:1], 2, 9, "a"), SAMPLING)
-    stated = vars(engine.llm.asked[0][1][0])
+    stated = vars(engine.llm.asked[0][1])
     assert (stated["temperature"], stated["top_p"], stated["top_k"], stated["max_tokens"]) == (0.6, 0.95, -1, 12)
     assert (stated["repetition_penalty"], stated["presence_penalty"], stated["frequency_penalty"]) == (1.0, 0.0, 0.0)
     assert (stated["min_p"], stated["min_tokens"], stated["stop"], stated["ignore_eos"]) == (0.0, 0, None, False)
 
 
-def test_no_two_requests_share_a_seed(fake, folder):
-    """vLLM gives sample i the seed + i: neither these nor other requests' may meet, within a chunk or between two."""
+def test_the_engine_is_seeded_once_and_no_request_is(fake, folder):
+    engine = VllmEngine(str(folder), seed=2**40 + 7)
+    engine.sample(Chunk(PROMPTS, 5, 9, "a"), SAMPLING)
+    assert engine.llm.settings["seed"] == 7, "numpy's generator takes 32 bits"
+    assert {params.seed for _, params, _ in engine.llm.asked} == {None}
+
+
+def test_requests_are_added_while_others_run(fake, folder):
+    """A chunk comes back when its last request has ended, whatever was submitted later."""
     engine = VllmEngine(str(folder))
-    for seed in (0, 1, 2):
-        engine.sample(Chunk((PROMPTS[0],) * 20, 256, seed, "a"), SAMPLING)
-    seeds = sorted(p.seed for _, params, _ in engine.llm.asked for p in params)
-    assert all(after - before > 256 for before, after in itertools.pairwise(seeds))
-    assert seeds[0] >= 0 and seeds[-1] + 256 < 2**63
+    engine.submit(Chunk(PROMPTS[:1], 2, 0, "first"), SAMPLING)
+    engine.submit(Chunk(PROMPTS[:2], 3, 0, "second"), SAMPLING)
+    assert engine.unfinished_rows == 2 + 2 * 3
+    found = engine.collect()
+    assert [chunk.key for chunk, _ in found] == ["second"] and engine.in_progress == 1
+    engine.submit(Chunk(PROMPTS[:1], 1, 0, "third"), SAMPLING)
+    assert [chunk.key for chunk, _ in engine.collect()] == ["third"]
+    assert [chunk.key for chunk, _ in engine.collect()] == ["first"]
+    assert engine.collect() == [] and engine.in_progress == 0
+    assert engine.rows_in_flight == 320
+
+
+def test_a_sample_that_neither_stopped_nor_hit_the_limit_is_a_failure(fake, folder):
+    engine = VllmEngine(str(folder))
+    engine.llm.reasons = ("stop", "abort", "stop")
+    with pytest.raises(Failure, match="vllm ended a sample with finish_reason 'abort'"):
+        engine.sample(Chunk(PROMPTS, 5, 1, "a"), SAMPLING)
 
 
 def test_settings_are_handed_on(fake, folder):
@@ -146,9 +173,9 @@ def test_adapters_go_with_every_request(fake, folder, tmp_path):
         VllmEngine(str(adapters))
 
 
-def test_missing_samples_are_never_padded(fake, folder, monkeypatch):
+def test_missing_samples_are_never_padded(fake, folder):
     engine = VllmEngine(str(folder))
-    monkeypatch.setattr(engine.llm, "answer", lambda n, seed: LLM.answer(engine.llm, n - 1, seed))
+    engine.llm.missing = 1
     with pytest.raises(Failure, match="vllm gave 4 samples of a prompt where 5 were asked for"):
         engine.sample(Chunk(PROMPTS, 5, 1, "a"), SAMPLING)
 

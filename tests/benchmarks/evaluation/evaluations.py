@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import tasks, verifiers
 from benchmarks.engines.pool import EnginePool, EngineSpec
-from benchmarks.evaluation import stage as evaluate
+from benchmarks.evaluation import dataset_run as evaluate
 from benchmarks.evaluation.stage import evaluate_dataset
 from benchmarks.settings import Sampling
 from benchmarks.statistics.passk import SequentialDesign

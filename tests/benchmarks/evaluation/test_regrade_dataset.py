@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from benchmarks.errors import Failure, UsageError
+from benchmarks.evaluation import dataset_run as evaluate
 from benchmarks.evaluation import regrade_dataset as regrade
-from benchmarks.evaluation import stage as evaluate
 from benchmarks.evaluation.regrade_dataset import regrade as regrade_
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
@@ -150,7 +150,7 @@ def test_a_regrade_killed_while_it_samples_goes_on(own, monkeypatch):
     """The stored completions are judged by then; what is lacking is drawn, and nothing is refused or lost."""
     engines = pool()
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate.Run, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(evaluate.DatasetRun, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             regrade_(own, PROBLEMS, Stricter(), pool=engines)
     assert not (own / "result.json").exists()

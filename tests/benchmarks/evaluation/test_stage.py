@@ -9,7 +9,8 @@ import pytest
 from benchmarks.errors import UsageError
 from benchmarks.evaluation import completions
 from benchmarks.evaluation.grading import judge
-from benchmarks.evaluation.plan import Question, plan_round, problems_hash
+from benchmarks.evaluation.plan import Plan, PlannedChunk, Question, problems_hash
+from benchmarks.evaluation.scheduler import Group
 from benchmarks.evaluation.stage import powers_of_two
 from benchmarks.evaluation.tally import Tally
 from benchmarks.statistics.counts import read_counts
@@ -117,6 +118,15 @@ def question(**changes) -> Question:
         "rows_per_batch": 48,
     }  # fmt: skip
     return Question(**asked | changes)
+
+
+def plan_round(asked: Question, problems, number: int, design) -> list[PlannedChunk]:
+    """The chunks of a round that all of the problems take part in."""
+    plan = Plan(asked, problems, design, asked.rows_per_batch)
+    width = plan.widths[number]
+    places = range(len(problems))
+    groups = [Group(number, tuple(places[start : start + width])) for start in range(0, len(problems), width)]
+    return [planned for group in groups for planned in plan.chunks(group)]
 
 
 def test_chunks_hold_each_sample_once_and_prompts_of_like_length():

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
-from benchmarks.evaluation import stage as evaluate
+from benchmarks.evaluation import dataset_run as evaluate
 from benchmarks.evaluation.stage import read_result
 from benchmarks.statistics.passk import FixedDesign
 from tests.benchmarks.evaluation.evaluations import PROBLEMS, SAMPLING, VERIFIER, pool, rows, run
@@ -112,8 +112,9 @@ def test_what_a_kill_left_half_written_is_cleared_away(tmp_path, finished):
 def test_a_damaged_shard_is_moved_aside_and_sampled_again(finished, tmp_path, monkeypatch, caplog, damage):
     folder = tmp_path / "e"
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate.Run, "finish", lambda _: None)
-        run(folder)
+        patch.setattr(evaluate.DatasetRun, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
     first, second = sorted(folder.glob("shards/*.parquet"))[:2]
     content = first.read_bytes()
     flipped = bytearray(content)

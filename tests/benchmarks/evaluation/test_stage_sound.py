@@ -80,10 +80,10 @@ def test_a_fixed_design_knows_both_and_one_that_stopped_on_answers_does_not(tmp_
 
 
 def test_an_interrupted_evaluation_ends_as_one_that_was_not(finished, tmp_path, monkeypatch):
-    from benchmarks.evaluation.stage import Run
+    from benchmarks.evaluation.dataset_run import DatasetRun
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(DatasetRun, "finish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "e", engines(), design=DESIGN)
     shards = sorted((tmp_path / "e" / "shards").iterdir())

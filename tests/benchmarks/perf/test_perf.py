@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.errors import UsageError
-from benchmarks.perf import coverage, designs, evaluation, grid, sequential
+from benchmarks.perf import coverage, designs, evaluation, grid, sequential, stream
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, write_run
@@ -115,3 +115,28 @@ def test_grid(capsys):
     shown = capsys.readouterr().out
     for step in ("planned", "listed", "resumed"):
         assert re.search(rf"^41 cells {step}: \d+\.\d\d ms per cell", shown, re.MULTILINE)
+
+
+def test_a_simulated_device_by_hand():
+    """Two slots and rows of 3, 5 and 2 tokens: the third waits for the first to end.
+
+    A step of two rows takes a = STEP_S + 2 ROW_S. Steps 1 to 3: rows 3 and 5. Steps 4 and 5: rows 5 and 2, which both
+    end then. So all takes 5 a.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "SLOTS", 2)
+        device, ended = stream.Device(), []
+        for tokens in (3, 5, 2):
+            device.add(tokens, tokens)
+        assert device.rows == 3
+        seconds = stream.run([device], lambda: None, ended.append)
+    assert ended == [3, 5, 2]
+    assert seconds == pytest.approx(5 * (stream.STEP_S + 2 * stream.ROW_S))
+
+
+def test_stream(capsys):
+    """Many problems for few devices: the stream is nearly an ideal queue, and the barriers cost far more."""
+    stream.main(["--problems", "60", "40", "--devices", "1"])
+    shown = capsys.readouterr().out
+    ratios = [float(ratio) for ratio in re.findall(r"([\d.]+) of the ideal", shown)]
+    assert 0.99 < ratios[0] < 1.05 < min(ratios[1:])
