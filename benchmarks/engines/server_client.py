@@ -56,11 +56,12 @@ class CompletionsClient:
         self, url: str, key: str | None = None, in_flight: int = 64, timeout_s: float = 3600, patience_s: float = 600
     ) -> None:
         self.url, self.in_flight, self.patience_s = url.rstrip("/"), in_flight, patience_s
-        host = _host(url)
+        scheme, host = _address(url)
         self._settings: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {key}"} if key else {},
             "timeout": httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
             "limits": httpx.Limits(max_connections=in_flight + 4),
+            "verify": scheme == "https",  # without TLS there is nothing to verify, and certificates take long to load
             "trust_env": host not in ("127.0.0.1", "localhost", "::1"),  # a proxy cannot reach this machine's own
         }
         self._serves: Served | None = None
@@ -176,12 +177,12 @@ class CompletionsClient:
         self._loop.call_soon(self._loop.stop)
 
 
-def _host(url: str) -> str:
-    """Returns the address's host. UsageError if it is no address of a server."""
+def _address(url: str) -> tuple[str, str]:
+    """Returns the address's scheme and host. UsageError if it is no address of a server."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"url '{url}' is not an address: expected one like http://127.0.0.1:8000/v1.")
-    return parts.hostname
+    return parts.scheme, parts.hostname
 
 
 def _message(response: httpx.Response) -> str:

@@ -15,9 +15,12 @@ class EngineSettings(Strict):
     name: str = AUTO
     """`auto` or an engine. `auto` is vllm where that is installed and has an accelerator, and else transformers."""
     workers: Positive | None = None
-    """Processes that sample at once. Null means one per accelerator, or one per core if there are none."""
+    """Processes that sample at once. Null means one per accelerator, or one per core if there are none.
+
+    With server, null means one, which keeps all requests in flight.
+    """
     rows_per_batch: Positive = 512
-    """Completions that one process generates side by side."""
+    """Completions that one process generates side by side. vllm and server decide by themselves."""
     settings: dict[str, JsonValue] = {}
     """The engine's own settings, such as tensor_parallel_size, gpu_memory_utilization or dtype."""
 

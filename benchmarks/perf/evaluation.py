@@ -110,7 +110,7 @@ def ratios(plain: Naive, fixed: Timed, sequential: Timed, every: float) -> Table
     shown.add_column("")
     for name in ("wall clock", "processor time"):
         shown.add_column(name, justify="right")
-    rows = {
+    rows: dict[str, tuple[Timed, Naive | Timed, float]] = {
         "from speed: stage / naive, both fixed": (fixed, plain, 1.0),
         "from fewer samples: sequential / fixed, both by the stage": (sequential, fixed, every),
         "both: stage, sequential / naive, fixed": (sequential, plain, every),

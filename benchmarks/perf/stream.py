@@ -20,10 +20,12 @@ import argparse
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.engines.base import StreamingEngine
 from benchmarks.evaluation.scheduler import Scheduler
@@ -45,10 +47,10 @@ class Device:
     time: float = 0.0
     tick: float = 0.0
     """Steps that have passed."""
-    running: list[tuple[float, int, object]] = field(default_factory=list)
+    running: list[tuple[float, int, Any]] = field(default_factory=list)
     """The step at which each row ends, and what it belongs to."""
-    waiting: deque[tuple[int, object]] = field(default_factory=deque)
-    numbers: Iterable[int] = field(default_factory=itertools.count)
+    waiting: deque[tuple[int, Any]] = field(default_factory=deque)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def rows(self) -> int:
@@ -71,12 +73,12 @@ class Device:
             self.tick += (time - self.time) / self.step_s
         self.time = time
 
-    def add(self, tokens: int, what: object) -> None:
+    def add(self, tokens: int, what: Any) -> None:
         """Adds a row, at the time up to which has passed."""
         self.waiting.append((tokens, what))
         self._fill()
 
-    def pop(self) -> object:
+    def pop(self) -> Any:
         """Ends the row that ends now, and returns what it belongs to."""
         what = heapq.heappop(self.running)[2]
         self._fill()
@@ -85,15 +87,15 @@ class Device:
     def _fill(self) -> None:
         while self.waiting and len(self.running) < SLOTS:
             tokens, what = self.waiting.popleft()
-            heapq.heappush(self.running, (self.tick + tokens, next(iter(self.numbers)), what))
+            heapq.heappush(self.running, (self.tick + tokens, next(self.numbers), what))
 
 
 @dataclass(frozen=True)
 class Replay:
     """The completions of one dataset: N problems, n samples each."""
 
-    tokens_Nn: np.ndarray
-    correct_Nn: np.ndarray
+    tokens_Nn: NDArray[Any]
+    correct_Nn: NDArray[Any]
 
     def lacking(self, problem: int, taken: int) -> int | None:
         """The round that a problem lacks after so many samples, or None if the design stops there."""
@@ -111,7 +113,7 @@ def draw(problems: int, rng: np.random.Generator) -> Replay:
     return Replay(np.where(rng.random(shape) < ENDLESS, LIMIT, tokens), correct)
 
 
-def run(devices: Sequence[Device], feed: Callable[[], None], ended: Callable[[object], None]) -> float:
+def run(devices: Sequence[Device], feed: Callable[[], None], ended: Callable[[Any], None]) -> float:
     """Lets the devices work until they have nothing left. `feed` adds rows, and `ended` hears of each that ends."""
     feed()
     while (device := min(devices, key=lambda d: d.ends)).running:
@@ -135,12 +137,12 @@ def ideal(replays: Sequence[Replay], count: int) -> float:
     return run(devices, feed, lambda what: None)
 
 
-def _all(replay: Replay, problem: int) -> np.ndarray:
+def _all(replay: Replay, problem: int) -> NDArray[Any]:
     """The lengths of all samples that the design takes of a problem."""
     taken = 0
     while (number := replay.lacking(problem, taken)) is not None:
         taken = DESIGN.rounds[number]
-    found: np.ndarray = replay.tokens_Nn[problem, :taken]
+    found: NDArray[Any] = replay.tokens_Nn[problem, :taken]
     return found
 
 
@@ -173,8 +175,8 @@ def stream(replays: Sequence[Replay], count: int) -> float:
             for sample in range(first, last):
                 device.add(int(replays[place].tokens_Nn[problem, sample]), (place, problem, last))
 
-    def ended(what: object) -> None:
-        place, problem, last = what  # type: ignore[misc]
+    def ended(what: Any) -> None:
+        place, problem, last = what
         left[place, problem] -= 1
         if not left[place, problem]:
             target = next(n for n in DESIGN.rounds if n >= last)
