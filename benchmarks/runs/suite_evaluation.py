@@ -41,7 +41,8 @@ def evaluate_suite(
             task = source.make_task()
             results[dataset] = evaluate_dataset(
                 pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.version,
-                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
+                task_revision=task.data_revision,
+                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.template,
                 seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
             )  # fmt: skip
     return results
