@@ -107,14 +107,10 @@ class Reader:
         return tuple(self._decode([i]) for i in dict.fromkeys(ids) if i in self.special_ids)
 
     def _decode(self, ids: Sequence[int], skip_special: bool = False) -> str:
-        return str(
-            self.tokenizer.decode(ids, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False)
-        )
+        return str(self.tokenizer.decode(ids, skip_special_tokens=skip_special, clean_up_tokenization_spaces=False))
 
     def _decode_many(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        return list(
-            self.tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        )
+        return list(self.tokenizer.batch_decode(rows, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 class StopWatch:

@@ -58,6 +58,11 @@ class EngineSpec:
         """The installed version of the engine."""
         return engines.get(self.name).installed_version()
 
+    def with_precision(self, precision: str) -> EngineSpec:
+        """Returns the spec of an engine that computes in this number format, if the engine has such a setting."""
+        known = inspect.signature(engines.get(self.name)).parameters
+        return replace(self, settings={**self.settings, "dtype": precision}) if "dtype" in known else self
+
     def tokenizer(self) -> Any:
         """Returns the model's tokenizer. Raises UsageError if there is none."""
         return engines.get(self.name).load_tokenizer(self.model_path, self.revision)

@@ -14,7 +14,6 @@ from the same distribution. `make perf` compares the two in one run.
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,10 +21,10 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
-from transformers.cache_utils import DynamicLayer
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
+from benchmarks.engines.buffered_cache import BufferedCache, is_compactable
 from benchmarks.engines.identity import check_folder, checkpoint_dtype
 from benchmarks.engines.loading import end_ids, load_model, load_tokenizer
 from benchmarks.errors import Failure, UsageError
@@ -34,8 +33,6 @@ from benchmarks.stops import Reader, StopWatch
 
 _COMPACT_BELOW = 0.7
 """Rows are dropped once fewer than this share of them is alive, because dropping copies the rest."""
-_ROOM = 16
-"""The least room for further tokens that a new buffer of keys and values has."""
 _ROWS_AT_ONCE = {"cpu": 512, "cuda": 4096}
 _CHECK_EVERY = {"cpu": 1, "cuda": 8}
 """Steps between two checks of which rows have ended. On an accelerator a check has to wait for it."""
@@ -79,7 +76,7 @@ class TransformersEngine(Engine):
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end_ids[0]
         # What the checkpoint suggests (a repetition penalty, say) would fill every setting that we leave open.
         self.model.generation_config = GenerationConfig()
-        self.compact = _compactable(self.model)
+        self.compact = is_compactable(self.model)
         self._readers: dict[Stops, tuple[Reader, Tensor | None]] = {}
 
     @classmethod
@@ -222,7 +219,7 @@ class _Loop:
         **inputs: Any,
     ) -> Tensor:
         """Decodes. `inputs` is what `generate` prepared for the forward pass; its stopping criteria are not used."""
-        cache = _BufferedCache(len(inputs["past_key_values"].layers))
+        cache = BufferedCache(len(inputs["past_key_values"].layers))
         inputs |= {"past_key_values": cache}
         logits = model(**model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **inputs)).logits
         cache.batch_repeat_interleave(self.n)
@@ -247,7 +244,7 @@ class _Loop:
     def _decode(
         self,
         model: Any,
-        cache: _BufferedCache,
+        cache: BufferedCache,
         ids_BT: Tensor,
         rows: _Rows,
         process: LogitsProcessorList,
@@ -282,7 +279,7 @@ class _Loop:
     def _checks(self, step: int) -> bool:
         return (step + 1) % self.check_every == 0
 
-    def _drop_ended(self, step: int, cache: _BufferedCache, rows: _Rows) -> bool:
+    def _drop_ended(self, step: int, cache: BufferedCache, rows: _Rows) -> bool:
         """Drops ended rows if that pays. Returns False if all have ended."""
         if not self._checks(step):
             return True
@@ -291,70 +288,6 @@ class _Loop:
             rows.select(alive_S)
             cache.batch_select_indices(alive_S)
         return len(alive_S) > 0
-
-
-class _BufferedLayer(DynamicLayer):
-    """Keys and values, (R, heads, T, dim), as views of buffers with room for some more tokens.
-
-    The room is small, because what is read at each step should lie close together and most rows end before the limit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.length = 0
-        self.buffers: list[Tensor] = []
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Writes the new tokens in place and returns all keys and values so far."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.buffers = [states[:, :, :0] for states in (key_states, value_states)]
-        start, self.length = self.length, self.length + key_states.shape[-2]
-        for i, states in enumerate((key_states, value_states)):
-            if self.buffers[i].shape[2] < self.length:
-                self._move(i, start, len(states), slice(None))
-            self.buffers[i][:, :, start : self.length] = states
-        return self._view()
-
-    def _move(self, i: int, length: int, rows: int, chosen: Any) -> None:
-        """Moves buffer `i` to new room for so many rows, with the chosen ones of the old, up to `length`."""
-        old = self.buffers[i]
-        room = self.length + max(_ROOM, self.length // 4)
-        self.buffers[i] = old.new_empty(rows, old.shape[1], room, old.shape[3])
-        self.buffers[i][:, :, :length] = old[chosen, :, :length]
-
-    def _view(self) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
-        return self.keys, self.values
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeats every row `repeats` times."""
-        rows = len(self.buffers[0])
-        self.batch_select_indices(torch.arange(rows, device=self.device).repeat_interleave(repeats))
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keeps these rows, in this order."""
-        for i in range(len(self.buffers)):
-            self._move(i, self.length, len(indices), indices)
-        self._view()
-
-
-class _BufferedCache(DynamicCache):
-    """A `DynamicCache` for models whose layers all attend to everything."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layer_class_to_replicate = None
-        self.layers = [_BufferedLayer() for _ in range(layers)]
-
-
-def _compactable(model: Any) -> bool:
-    """Tells whether every layer's cache is plain keys and values, which our loop can handle."""
-    takes = inspect.signature(model.forward).parameters
-    if not {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"} <= set(takes):
-        return False
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 # ------------------------------------------------------------------------------------------------ surroundings

@@ -153,6 +153,13 @@ def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)
 
 
+def with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    """Returns a table of `COMPLETIONS_SCHEMA` with other values in one column."""
+    index = COMPLETIONS_SCHEMA.get_field_index(name)
+    field = COMPLETIONS_SCHEMA.field(index)
+    return table.set_column(index, field, pa.array(values, type=field.type))
+
+
 def _valid(text: str | None) -> str | None:
     if text is None or text.isprintable():
         return text

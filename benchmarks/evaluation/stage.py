@@ -137,8 +137,9 @@ def evaluate_dataset(
 ) -> DatasetResult:
     """Samples and verifies `problems` under `design` with the pool's model, and keeps what `folder` already holds.
 
-    The template's stops are those of the sampling. The result does not depend on the number of workers. Raises UsageError for an unknown template or a model that
-    cannot be loaded. Raises Failure for a folder of another question, damaged files, a full disk or a crashed worker.
+    The template's stops are those of the sampling. The result does not depend on the number of workers. Raises
+    UsageError for an unknown template or a model that cannot be loaded. Raises Failure for a folder of another
+    question, damaged files, a full disk or a crashed worker.
     """
     template = find(prompt_template)
     prompts = render_all(template, problems, pool.spec.tokenizer)

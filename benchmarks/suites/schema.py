@@ -187,8 +187,6 @@ class Suite(Strict):
         """
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources", "stops"})
         asked["prompt_template"] = self.template.content
-        for section in ("evaluation", "training"):
-            del asked[section]["sampling"]["stops"]
         asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
@@ -301,9 +299,7 @@ def located(suite: Suite, folder: Path) -> Suite:
     template = suite.prompt_template
     if isinstance(template, str) and prompts.is_file(template):
         template = prompts.find(template, folder)
-    return suite.model_copy(
-        update={"evaluation": evaluation, "training": training, "prompt_template": template}
-    )
+    return suite.model_copy(update={"evaluation": evaluation, "training": training, "prompt_template": template})
 
 
 def _located(dataset: Dataset, folder: Path) -> Dataset:

@@ -14,7 +14,7 @@ import algorithms
 from algorithms.config import config_fields, surrogate
 from algorithms.settings import Settings
 from algorithms.trainer import RLVRTrainer
-from tests.algorithms.toy import A, B, C, GO, ON, Judge, make_policy, make_settings, save_policy, trainer
+from tests.algorithms.toy import GO, ON, A, B, C, Judge, make_policy, make_settings, save_policy, trainer
 
 TABLE = {
     (GO,): {A: 0.5, B: 0.5},
@@ -47,7 +47,9 @@ def policy(tmp_path_factory) -> Path:
     return save_policy(make_policy(TABLE), tmp_path_factory.mktemp("policy"))
 
 
-def run(policy: Path, folder: Path, asked: Settings, name: str = "grpo") -> tuple[RLVRTrainer, Finished, dict[str, Any]]:
+def run(
+    policy: Path, folder: Path, asked: Settings, name: str = "grpo"
+) -> tuple[RLVRTrainer, Finished, dict[str, Any]]:
     """The trainer after one step, what was judged, and the batch as the loss sees it."""
     judge, batches = Finished(lambda text: text.strip() == "a"), []
     made = trainer(algorithms.get(name, surrogate=surrogate(asked)), policy, folder, judge=judge, settings=asked)
@@ -61,7 +63,10 @@ def test_a_rollout_ends_with_the_token_that_completes_the_stop(policy, tmp_path)
     made, judge, batch = run(policy, tmp_path, settings(STOPS))
     assert {text.strip() for text in judge.texts} == {"a", ""}
     assert all(judge.ends)
-    rows = {tuple(row[mask.bool()].tolist()) for row, mask in zip(batch["completion_ids"], batch["completion_mask"])}
+    rows = {
+        tuple(row[mask.bool()].tolist())
+        for row, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)
+    }
     assert rows == {(A, B, C), (B, C)}
     assert made.cost.sampled.tokens == int(batch["completion_mask"].sum())
     right = torch.tensor([text.strip() == "a" for text in judge.texts])
@@ -109,14 +114,10 @@ def test_the_policys_own_generate_is_as_before(policy, tmp_path):
 
 def test_vllm_is_told_the_stops(policy, tmp_path):
     def fields(asked: Settings) -> Any:
-        made = config_fields(
-            algorithms.get("grpo"), asked, folder="x", seed=0, processes=1, accelerator=False
-        )
+        made = config_fields(algorithms.get("grpo"), asked, folder="x", seed=0, processes=1, accelerator=False)
         return made["generation_kwargs"]
 
     assert fields(settings(STOPS, vllm={})) == {"stop": ["b c"], "skip_special_tokens": False}
     assert fields(settings(STOPS)) is None
     assert fields(settings(None, vllm={})) is None
     assert json.dumps(fields(settings(STOPS, vllm={})))
-
-

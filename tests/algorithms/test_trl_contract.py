@@ -62,8 +62,8 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
 SPECIAL = {toy.PAD, toy.EOS, toy.UNK}
 
 PUBLIC = {
-    "accelerator", "args", "lr_scheduler", "model", "model_wrapped", "optimizer", "processing_class", "state", "train_dataset",
-    "vllm_generation",
+    "accelerator", "args", "lr_scheduler", "model", "model_wrapped", "optimizer", "processing_class", "state",
+    "train_dataset", "vllm_generation",
 }  # fmt: skip
 """Documented by transformers or TRL; `vllm_generation` has its own test below."""
 
