@@ -147,7 +147,11 @@ def move_aside(path: Path, folder: Path) -> Path:
 
 
 def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
-    """Returns the rows as a table of `COMPLETIONS_SCHEMA`. Replaces characters that are not valid Unicode."""
+    """Returns the rows as a table of `COMPLETIONS_SCHEMA`. Replaces characters that are not valid Unicode.
+
+    Columns that may be null can be left out.
+    """
+    columns = {f.name: [None] * len(columns["text"]) for f in COMPLETIONS_SCHEMA if f.nullable} | columns
     valid = {name: [_valid(text) for text in columns[name]] for name in ("text", "raw")}
     arrays = [pa.array({**columns, **valid}[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)

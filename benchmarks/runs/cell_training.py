@@ -45,12 +45,15 @@ class CellTraining:
         return self.folder / TRAIN
 
     def check(self) -> None:
-        """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
+        """Raises UsageError for settings that are unknown or cannot work together, or a prompt that cannot be made.
+
+        It loads no model.
+        """
         from algorithms.config import check_machine, config_fields
 
         settings, processes = self.suite.training, self.place.processes
         check_machine(settings, processes)
-        settings.dataset.load()
+        self.prompts(settings.dataset.load()[:1])
         config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=processes, accelerator=False)
 
     def check_points(self) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from benchmarks.engines.base import Chunk, check_lengths
+from benchmarks.engines.base import Chunk, check_lengths, encode
 from benchmarks.engines.identity import identify, model_hash
 from benchmarks.engines.loading import load_model
 from benchmarks.engines.transformers import TransformersEngine
@@ -45,11 +46,14 @@ def engine(request, folder):
 
 def sampled_ids(engine: TransformersEngine, chunk: Chunk, sampling: Sampling) -> torch.Tensor:
     """The new ids of every row, prompt-major, before they become text. Prompts in the order of the engine's batches."""
-    seen: list[torch.Tensor] = []
-    original = engine._completions
-    engine._completions = lambda ids_BT: seen.append(ids_BT) or original(ids_BT)
+    seen: list[list[int]] = []
+    reader, watch = engine._reader(sampling.stops)
+    assert watch is None
+    read = reader.read
+    reader.read = lambda ids: seen.append(ids) or read(ids)
     engine.sample(chunk, sampling)
-    return torch.cat(seen)
+    del reader.read
+    return torch.tensor([row + [0] * (sampling.max_new_tokens - len(row)) for row in seen])
 
 
 def by_length(engine: TransformersEngine) -> tuple[str, ...]:
@@ -144,13 +148,11 @@ def test_threads_and_the_global_generator_are_left_alone(engine):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_chat_prompts_are_put_into_the_tokenizers_template(folder):
-    engine = TransformersEngine(str(folder))
-    with pytest.raises(UsageError, match="no chat template"):
-        engine.sample(Chunk(PROMPTS, 1, 5, "a", chat=True), SAMPLING)
-    engine.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), SAMPLING) for chat in (False, True))
-    assert plain == chat
+def test_prompts_of_a_chat_template_get_no_second_start(folder):
+    tokenizer = TransformersEngine(str(folder)).tokenizer
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 1)])
+    plain, chat = (encode(tokenizer, Chunk(PROMPTS, 2, 5, "a", chat=chat)) for chat in (False, True))
+    assert plain == [[1, *ids] for ids in chat]
 
 
 # ------------------------------------------------------------------------------------------------ what cannot be

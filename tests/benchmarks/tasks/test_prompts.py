@@ -96,7 +96,7 @@ def test_chat_without_a_tokenizer_says_what_to_call() -> None:
         prompts.render("chat", "1 + 1")
 
 
-# ------------------------------------------------------------------------------------------------ templates of one's own
+# ----------------------------------------------------------------------------------------------- templates of one's own
 
 
 def own(**parts: Any) -> Template:
@@ -132,8 +132,10 @@ def test_a_thinking_switch_reaches_the_chat_template(tokenizer: Any) -> None:
     "asks",
     [
         "{{ strftime_now('%d %b %Y') }}",
-        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}",
-        "{% macro today() %}{{ strftime_now('%d %b %Y') }}{% endmacro %}{% for m in messages %}{{ today() }}{% endfor %}",
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "{{ date_string }}",
+        "{% macro today() %}{{ strftime_now('%d %b %Y') }}{% endmacro %}"
+        "{% for m in messages %}{{ today() }}{% endfor %}",
     ],
 )
 def test_a_chat_template_that_asks_for_the_date_gets_a_fixed_one(tokenizer: Any, asks: str) -> None:
