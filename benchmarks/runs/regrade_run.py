@@ -89,8 +89,8 @@ class RunFolder:
             return base
         if self.record.gap:
             raise Failure(
-                f"{self.base_folder} has no record of this suite to measure the gap from; with other stops, re-grade the "
-                "base first."
+                f"{self.base_folder} has no record of this suite to measure the gap from; if its stops have changed, "
+                "re-grade the base first."
             )
         return None
 
