@@ -86,10 +86,9 @@ def _engines() -> dict[str, str]:
 
 
 def _templates() -> dict[str, str]:
-    from benchmarks.tasks.prompts import CHAT, TEMPLATES
+    from benchmarks.tasks import prompts
 
-    begun = {name: textwrap.shorten(text, 100, placeholder=" ...") for name, text in TEMPLATES.items()}
-    return {**begun, CHAT: "the chat template of the model's own tokenizer; for evaluation alone"}
+    return {name: prompts.find(name).description for name in prompts.known()}
 
 
 def _launchers() -> dict[str, str]:

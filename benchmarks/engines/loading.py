@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from benchmarks.errors import Failure, UsageError, unknown
 
@@ -76,7 +76,20 @@ def _load_adapter(model_path: str, revision: str | None, dtype: str) -> Any:
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
     """Returns the ids that end a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
-    found = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return _with_own(model.generation_config, tokenizer)
+
+
+def stated_end_ids(model_path: str, revision: str | None, tokenizer: Any) -> list[int]:
+    """Returns the same without the model, from the checkpoint's generation_config.json if it has one."""
+    try:
+        stated = GenerationConfig.from_pretrained(model_path, revision=revision)
+    except (OSError, ValueError):
+        stated = None
+    return _with_own(stated, tokenizer)
+
+
+def _with_own(stated: Any, tokenizer: Any) -> list[int]:
+    found = None if stated is None else stated.eos_token_id
     ids = [*found] if isinstance(found, list | tuple) else [found]
     return sorted({i for i in [*ids, tokenizer.eos_token_id] if i is not None})
 

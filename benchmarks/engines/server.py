@@ -39,7 +39,8 @@ from benchmarks.engines.server_client import CompletionsClient, Served
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.seeds import derive
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
+from benchmarks.stops import Reader
 
 URL = "http://127.0.0.1:8000/v1"
 TOKENS, TEXT = "tokens", "text"
@@ -52,6 +53,7 @@ class _Open:
     """A chunk in progress, and the samples of each of its prompts by the place of the request."""
 
     chunk: Chunk
+    stops: Stops
     requests: int
     rows: dict[tuple[int, int], list[Completion]] = field(default_factory=dict)
 
@@ -96,6 +98,7 @@ class ServerEngine(StreamingEngine):
         self.samples_per_request = samples_per_request
         self.prompts, self.seed, self.seeds = prompts, seed, seeds
         self.tokenizer = _tokenizer(model_path, revision, needed=prompts == TOKENS)
+        self.end_ids = [] if self.tokenizer is None else _end_ids(model_path, revision, self.tokenizer)
         self.client = CompletionsClient(
             url, os.environ.get(api_key_variable), requests_in_flight, timeout_s, patience_s
         )
@@ -155,7 +158,7 @@ class ServerEngine(StreamingEngine):
             self._empty.append((chunk, [[] for _ in chunk.prompts]))
             return
         firsts = range(0, chunk.n, self.samples_per_request)
-        progress = _Open(chunk, len(firsts) * len(prompts))
+        progress = _Open(chunk, sampling.stops, len(firsts) * len(prompts))
         for place, prompt in enumerate(prompts):
             for first in firsts:
                 n = min(self.samples_per_request, chunk.n - first)
@@ -178,13 +181,13 @@ class ServerEngine(StreamingEngine):
 
     def _body(self, prompt: Any, n: int, sampling: Sampling, seed: int) -> dict[str, Any]:
         """States every setting, because a server fills what is open with what the checkpoint suggests."""
-        end = None if self.tokenizer is None else self.tokenizer.eos_token_id
         return {
             "model": self.served.id, "prompt": prompt, "n": n, "stream": False, "echo": False,
             "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             "top_k": sampling.top_k or -1, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
-            "repetition_penalty": 1.0, "min_tokens": 0, "ignore_eos": False, "skip_special_tokens": True,
-            "stop_token_ids": [] if end is None else [end], "return_token_ids": True,
+            "repetition_penalty": 1.0, "min_tokens": 0, "ignore_eos": False, "skip_special_tokens": False,
+            "stop": sampling.stops.strings or None, "include_stop_str_in_output": True,
+            "stop_token_ids": self.end_ids, "return_token_ids": True,
             **({"seed": seed} if self.seeds else {}),
         }  # fmt: skip
 
@@ -201,13 +204,13 @@ class ServerEngine(StreamingEngine):
                 break
             wait = False
             self._asked -= n
-            progress.rows[place, first] = self._completions(future.result(), n)
+            progress.rows[place, first] = self._completions(future.result(), n, progress.stops)
             if len(progress.rows) == progress.requests:
                 done.append((progress.chunk, progress.completions()))
         self._in_progress -= len(done)
         return done
 
-    def _completions(self, answer: Any, n: int) -> list[Completion]:
+    def _completions(self, answer: Any, n: int, stops: Stops) -> list[Completion]:
         """Returns the samples of one answer in their order. Failure for fewer than n, or for another model's."""
         try:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
@@ -215,22 +218,24 @@ class ServerEngine(StreamingEngine):
                 raise Failure(f"{self.client.url} answered with model '{answer['model']}', not '{self.served.id}'.")
             if len(choices) != n:
                 raise Failure(f"{self.client.url} gave {len(choices)} samples of a prompt where {n} were asked for.")
-            return [self._completion(choice, answer.get("usage"), n) for choice in choices]
+            return [self._completion(choice, answer.get("usage"), n, stops) for choice in choices]
         except (KeyError, TypeError, AttributeError) as error:
             raise Failure(f"{self.client.url} gave an answer without choices, text or finish_reason.") from error
 
-    def _completion(self, choice: Any, usage: Any, n: int) -> Completion:
+    def _completion(self, choice: Any, usage: Any, n: int, stops: Stops) -> Completion:
+        """Reads the ids of a sample, or its text where there are none or no tokenizer is within reach here."""
         check_finish_reason(self.name, choice["finish_reason"])
         finished, ids = choice["finish_reason"] == "stop", choice.get("token_ids")
         if ids is None and (n > 1 or not usage):
             raise UsageError(
                 f"{self.client.url} does not tell the tokens of each sample: set samples_per_request to 1."
             )
-        tokens = usage["completion_tokens"] if ids is None else len(ids)
-        if ids is None or self.tokenizer is None:
-            return Completion(choice["text"], tokens, finished)
-        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Completion(text, tokens, finished)
+        if ids is not None and self.tokenizer is not None:
+            reader = Reader(self.tokenizer, stops, self.end_ids)
+            return Completion.of(reader.read(ids), finished)
+        tokens, raw = usage["completion_tokens"] if ids is None else len(ids), choice["text"]
+        cut = stops.find(raw)
+        return Completion(raw[:cut], tokens, finished or cut is not None, None if cut is None else raw, cut)
 
     def close(self) -> None:
         """Drops what is in progress; the server stops working on it."""
@@ -252,6 +257,12 @@ def find_served(client: CompletionsClient, model_path: str, name: str | None) ->
     raise UsageError(
         f"{client.url} serves {names}, not '{model_path}': if it is the same model, set the engine setting model."
     )
+
+
+def _end_ids(model_path: str, revision: str | None, tokenizer: Any) -> list[int]:
+    from benchmarks.engines.loading import stated_end_ids
+
+    return stated_end_ids(model_path, revision, tokenizer)
 
 
 def _tokenizer(model_path: str, revision: str | None, needed: bool) -> Any:

@@ -15,21 +15,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
 from benchmarks.engines.buffered_cache import BufferedCache, is_compactable
-from benchmarks.engines.identity import check_folder
+from benchmarks.engines.identity import check_folder, checkpoint_dtype
 from benchmarks.engines.loading import end_ids, load_model, load_tokenizer
 from benchmarks.errors import Failure, UsageError
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
+from benchmarks.stops import Reader, StopWatch
 
 _log = logging.getLogger(__name__)
 _COMPACT_BELOW = 0.7
@@ -70,7 +71,7 @@ class TransformersEngine(Engine):
         self._halved = False
         with _quiet():
             self.tokenizer = load_tokenizer(model_path, revision)
-            precision = dtype or ("float32" if self.device == "cpu" else "auto")  # auto: the checkpoint's own
+            precision = self.precision(model_path, revision, {"dtype": dtype})
             self.model = load_model(model_path, revision, precision, len(self.tokenizer)).to(self.device)
         self.model.eval()
         self.end_ids = end_ids(self.model, self.tokenizer)
@@ -80,12 +81,24 @@ class TransformersEngine(Engine):
         # What the checkpoint suggests (a repetition penalty, say) would fill every setting that we leave open.
         self.model.generation_config = GenerationConfig()
         self.compact = is_compactable(self.model)
+        self._readers: dict[Stops, tuple[Reader, Tensor | None]] = {}
+
+    @classmethod
+    def installed_version(cls) -> str:
+        """The version of transformers."""
+        return transformers.__version__
+
+    @classmethod
+    def precision(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> str:
+        """The asked `dtype`. By default float32 on a CPU, and the checkpoint's own on an accelerator ("auto")."""
+        asked = settings.get("dtype") or ("auto" if torch.cuda.is_available() else "float32")
+        return checkpoint_dtype(model_path, revision) if asked == "auto" else str(asked)
 
     @property
     def description(self) -> str:
         """The engine with its version, and with `rows_at_once` if it was lowered because memory was short."""
         lowered = f" (rows_at_once {self.rows_at_once})" if self._halved else ""
-        return f"{self.name} {transformers.__version__}{lowered}"
+        return f"{self.name} {self.installed_version()}{lowered}"
 
     @torch.no_grad()
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
@@ -147,16 +160,30 @@ class TransformersEngine(Engine):
         """Returns `n` completions of each prompt, prompt-major."""
         ids_PT, mask_PT = self._pad(prompts)
         config = self._generation_config(sampling, 1 if self.compact or sampling.greedy else n)
+        reader, watch = self._reader(sampling.stops)
         if self.compact:
-            loop = _Loop(n, sampling.max_new_tokens, generator)
+            loop = _Loop(n, sampling.max_new_tokens, generator, watch)
             ids_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config, custom_generate=loop)
         else:
+            criteria = StoppingCriteriaList([watch] if watch else [])
             with _global_seed(generator, self.device):
-                all_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config)
+                all_BT = self.model.generate(
+                    ids_PT, attention_mask=mask_PT, generation_config=config, stopping_criteria=criteria
+                )
             ids_BT = all_BT[:, ids_PT.shape[1] :]
             if sampling.greedy:  # `generate` has decoded each prompt once
                 ids_BT = ids_BT.repeat_interleave(n, dim=0)
-        return self._completions(ids_BT.cpu())
+        return [Completion.of(reader.read(ids)) for ids in ids_BT.tolist()]
+
+    def _reader(self, stops: Stops) -> tuple[Reader, StopWatch | None]:
+        """Returns what reads completions under these stops, and a new watch over them if there are any."""
+        if stops not in self._readers:
+            reader = Reader(self.tokenizer, stops, self.end_ids)
+            size = self.model.get_input_embeddings().weight.shape[0]
+            flags = reader.completing(size) if stops.strings else None
+            self._readers[stops] = reader, None if flags is None else torch.tensor(flags, device=self.device)
+        reader, completing_V = self._readers[stops]
+        return reader, None if completing_V is None else StopWatch(reader, completing_V)
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Returns ids and mask, both (P, longest), padded on the left."""
@@ -175,18 +202,6 @@ class TransformersEngine(Engine):
             min_new_tokens=None, max_new_tokens=sampling.max_new_tokens, use_cache=True,
             eos_token_id=self.end_ids, pad_token_id=self.pad_id, bos_token_id=None,
         )  # fmt: skip
-
-    def _completions(self, ids_BT: Tensor) -> list[Completion]:
-        """Cuts at the first end of sequence, which counts as a token. A row without one was cut off by the limit."""
-        ended_BT = torch.isin(ids_BT, torch.tensor(self.end_ids))
-        finished_B = ended_BT.any(dim=1)
-        lengths_B = torch.where(finished_B, ended_BT.int().argmax(dim=1) + 1, ids_BT.shape[1])
-        rows = [row[:length] for row, length in zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)]
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [
-            Completion(text, len(row), finished)
-            for text, row, finished in zip(texts, rows, finished_B.tolist(), strict=True)
-        ]
 
     def close(self) -> None:
         """Drops the model."""
@@ -221,10 +236,11 @@ class _Rows:
 class _Loop:
     """The decoding loop that `generate` calls after preparing its inputs. It returns the new ids, (P*n, T)."""
 
-    def __init__(self, n: int, max_new_tokens: int, generator: torch.Generator) -> None:
+    def __init__(self, n: int, max_new_tokens: int, generator: torch.Generator, watch: StopWatch | None) -> None:
         self.n = n
         self.max_new_tokens = max_new_tokens
         self.generator = generator
+        self.watch = watch
         self.check_every = _CHECK_EVERY[generator.device.type]
 
     def __call__(
@@ -283,6 +299,8 @@ class _Loop:
             ids_BT[rows.index_R, length] = chosen_R
             rows.ended_R |= torch.isin(chosen_R, ends)
             rows.position_R = rows.position_R + 1
+            if self.watch is not None and self._checks(length - start):
+                rows.ended_R |= self.watch.look(ids_BT[rows.index_R, : length + 1], start, self.check_every)
             if length + 1 == ids_BT.shape[1] or not self._drop_ended(length - start, cache, rows):
                 break
             rows.logits_RV = model(
@@ -295,9 +313,12 @@ class _Loop:
             ).logits[:, -1]
         return ids_BT[:, start:]
 
+    def _checks(self, step: int) -> bool:
+        return (step + 1) % self.check_every == 0
+
     def _drop_ended(self, step: int, cache: BufferedCache, rows: _Rows) -> bool:
         """Drops ended rows if that pays. Returns False if all have ended."""
-        if (step + 1) % self.check_every:
+        if not self._checks(step):
             return True
         alive_S = (~rows.ended_R).nonzero()[:, 0]
         if 0 < len(alive_S) < _COMPACT_BELOW * len(rows.index_R):

@@ -26,7 +26,10 @@ COMPLETIONS_SCHEMA = pa.schema(
         pa.field("problem_id", pa.string(), nullable=False),
         pa.field("round", pa.int16(), nullable=False),
         pa.field("sample", pa.int32(), nullable=False),  # 0, 1, ... within the problem, over all rounds
-        pa.field("text", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # what the verifier read
+        pa.field("raw", pa.string()),  # all that the model wrote; null: the same as text
+        pa.field("cut", pa.int32()),  # the position in raw, in characters, up to which it was read; null: no stop
+        pa.field("special", pa.list_(pa.string())),  # the special tokens in raw, which the verifier did not see
         pa.field("verdict", pa.string(), nullable=False),
         pa.field("answer", pa.string()),  # what the verifier extracted; null: nothing, or it cannot tell
         pa.field("chain", pa.bool_()),  # null where the task cannot say
@@ -113,7 +116,7 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
 
 
 def _with_all_columns(table: pa.Table) -> pa.Table:
-    """Adds the columns that files of earlier versions lack."""
+    """Adds the columns that files of earlier versions lack. These have no stops and no special tokens."""
     lacking = [field for field in COMPLETIONS_SCHEMA if field.nullable and field.name not in table.column_names]
     for field in lacking:
         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
@@ -151,7 +154,7 @@ def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
     """
     rows = len(columns["problem_id"])
     columns = {field.name: [None] * rows for field in COMPLETIONS_SCHEMA if field.nullable} | columns
-    valid = {name: [_valid(text) for text in columns[name]] for name in ("text", "answer")}
+    valid = {name: [_valid(text) for text in columns[name]] for name in ("text", "answer", "raw")}
     arrays = [pa.array({**columns, **valid}[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)
 
@@ -166,4 +169,4 @@ def with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
 def _valid(text: str | None) -> str | None:
     if text is None or text.isprintable():
         return text
-    return text.encode("utf-8", "replace").decode()
+    return text.encode("utf-8", "replace").decode()  # character by character, so that `cut` stays right

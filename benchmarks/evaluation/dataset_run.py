@@ -25,6 +25,7 @@ from benchmarks.files import file_sha256, write_json_atomic
 from benchmarks.statistics.counts import write_counts
 from benchmarks.statistics.passk import Design
 from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import Prompts
 from benchmarks.verifiers import Verifier
 
 RESULT = "result.json"
@@ -35,10 +36,13 @@ class DatasetRun:
     """What one dataset still needs, and what came of it. Call `open`, then `begin`, and then `take` and `keep`."""
 
     def __init__(
-        self, folder: Path, question: Question, problems: Sequence[Problem], verifier: Verifier, design: Design
-    ) -> None:
+        self, folder: Path, question: Question, problems: Sequence[Problem], verifier: Verifier, design: Design,
+        prompts: Prompts | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.question, self.verifier, self.design = folder, question, verifier, design
         self.problems = {problem.problem_id: problem for problem in problems}
+        self.prompts = {} if prompts is None else {problem.problem_id: problem for problem in prompts.problems}
+        """The problems with their whole prompts, where there is something to sample."""
         if len(self.problems) < len(problems):
             raise UsageError(f"dataset '{question.dataset}': two problems have the same problem_id.")
         self.tally = Tally(list(self.problems), design, verifier.checks_chains)
@@ -58,7 +62,7 @@ class DatasetRun:
 
     def open(self) -> bool:
         """Claims the folder for this question or checks that it belongs to it. Returns True if it has a result."""
-        claim(self.folder, self.question)
+        claim(self.folder, self.question, complete=(self.folder / RESULT).exists())
         for file in (*self.folder.glob(".*.tmp"), *self.folder.glob(f".{COMPLETIONS}.*")):
             file.unlink(missing_ok=True)  # half-written, when something was killed
         if (self.folder / RESULT).exists():
@@ -104,7 +108,7 @@ class DatasetRun:
     def begin(self, rows: int, stream_seed: int | None) -> None:
         """Plans what is lacking in chunks of at most `rows` completions; `Plan` says what `stream_seed` means."""
         self._stream_seed = stream_seed
-        self.plan = Plan(self.question, list(self.problems.values()), self.design, rows, stream_seed)
+        self.plan = Plan(self.question, list((self.prompts or self.problems).values()), self.design, rows, stream_seed)
         self.scheduler = Scheduler([self.tally.walk(i)[1] for i in self.plan.order], self.plan.widths)
         self._positions = {problem_id: position for position, problem_id in enumerate(self.plan.order)}
         self._look()
@@ -228,6 +232,9 @@ def _table(planned: PlannedChunk, flat: Sequence[Any], graded: Graded) -> pa.Tab
             "round": [planned.round] * rows,
             "sample": [planned.first + i for _ in planned.problem_ids for i in range(n)],
             "text": [c.text for c in flat],
+            "raw": [c.raw for c in flat],
+            "cut": [c.cut for c in flat],
+            "special": [list(c.special) or None for c in flat],
             "verdict": [verdict.value for verdict in verdicts],
             "answer": answers,
             "chain": chains,

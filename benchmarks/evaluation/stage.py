@@ -21,12 +21,13 @@ from benchmarks.errors import Failure
 from benchmarks.evaluation.dataset_run import COMPLETIONS, COUNTS, RESULT, DatasetRun
 from benchmarks.evaluation.plan import Question, problems_hash, read_question
 from benchmarks.evaluation.stream import sample_all
-from benchmarks.files import file_sha256, loads_strict, read_text
+from benchmarks.files import content_hash, file_sha256, loads_strict, read_text
 from benchmarks.progress import Progress
 from benchmarks.settings import Sampling
 from benchmarks.statistics.counts import Counts, read_counts
 from benchmarks.statistics.passk import Design
 from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import Template, find, render_all
 from benchmarks.verifiers import Verifier
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class DatasetResult:
                 "seconds": self.seconds,
                 "chains": self.chains,
                 "versions": {"task": question.task_version, "verifier": question.verifier_version},
+                "data_revision": question.task_revision,
+                "precision": question.precision,
                 "engine": self.engine,
                 **{
                     name: {"path": file.relative_to(record_folder).as_posix(), "sha256": hashes[name]}
@@ -119,6 +122,8 @@ class Asked:
     verifier: Verifier
     task_version: int | str | None
     folder: Path
+    task_revision: str | None = None
+    """The resolved commit of the task's data."""
 
 
 def evaluate_datasets(
@@ -127,26 +132,31 @@ def evaluate_datasets(
     *,
     design: Design,
     sampling: Sampling,
-    prompt_template: str,
+    prompt_template: str | Template,
     seed: int,
     progress: Progress | None = None,
 ) -> list[DatasetResult]:
     """Samples and verifies all datasets in one stream under `design`, and keeps what their folders already hold.
 
+    The template's stops are those of the sampling.
     With an engine that samples chunks, no result depends on the number of workers. Raises UsageError for an unknown
     template or a model that cannot be loaded. Raises Failure for a folder of another question, damaged files, a full
     disk, a verifier that cannot work or a crashed worker.
     """
+    template = find(prompt_template)
+    sampling = sampling.model_copy(update={"stops": template.stops})
     runs = []
     for one in asked:
+        prompts = render_all(template, one.problems, pool.spec.tokenizer)
         question = Question(
             dataset=one.dataset, model=pool.model.identity, problems=problems_hash(one.problems),
             n_problems=len(one.problems), task_version=one.task_version, verifier=one.verifier.name,
-            verifier_version=one.verifier.version, prompt_template=prompt_template,
-            sampling=sampling.model_dump(mode="json"), design=design.to_json(), seed=seed, engine=pool.spec.name,
-            rows_per_batch=pool.rows_per_batch,
+            verifier_version=one.verifier.version, task_revision=one.task_revision, prompt_template=template.name,
+            prompts=content_hash(prompts.texts), chat=prompts.chat, sampling=sampling.model_dump(mode="json"),
+            design=design.to_json(), seed=seed, engine=pool.spec.name, engine_version=pool.spec.version,
+            precision=pool.spec.precision, rows_per_batch=pool.rows_per_batch,
         )  # fmt: skip
-        runs.append(DatasetRun(Path(one.folder), question, one.problems, one.verifier, design))
+        runs.append(DatasetRun(Path(one.folder), question, one.problems, one.verifier, design, prompts))
     done = {run.folder: read_result(run.folder) for run in runs if run.open()}
     left = [run for run in runs if run.folder not in done]
     sample_all(pool, left, sampling, progress or Progress(quiet=True))
@@ -162,10 +172,11 @@ def evaluate_dataset(
     dataset: str,
     task_version: int | str | None,
     folder: Path | str,
+    task_revision: str | None = None,
     **settings: Any,
 ) -> DatasetResult:
     """Evaluates a single dataset; see `evaluate_datasets`, which also says what `settings` are."""
-    asked = Asked(dataset, problems, verifier, task_version, Path(folder))
+    asked = Asked(dataset, problems, verifier, task_version, Path(folder), task_revision)
     return evaluate_datasets(pool, [asked], **settings)[0]
 
 

@@ -72,7 +72,7 @@ class Setting:
     @property
     def prompts(self) -> list[str]:
         """The prompts as the model gets them."""
-        return [render(self.suite.prompt_template, problem.prompt) for problem in self.problems]
+        return [render(self.suite.template, problem.prompt) for problem in self.problems]
 
 
 def setting(suite: str, problems: int, dataset: str | None = None, workers: int | None = None) -> Setting:
@@ -129,7 +129,7 @@ def evaluate(asked: Setting, pool: EnginePool, design: Design, verdicts: bool = 
         began, used = time.perf_counter(), _cpu_s(pool)
         result = evaluate_dataset(
             pool, asked.problems, asked.verifier, dataset=asked.dataset, task_version=None, design=design,
-            sampling=evaluation.sampling, prompt_template=asked.suite.prompt_template,
+            sampling=evaluation.sampling, prompt_template=asked.suite.template,
             seed=derive("perf", str(design)), folder=folder,
         )  # fmt: skip
         seconds, cpu_s = time.perf_counter() - began, _cpu_s(pool) - used

@@ -14,6 +14,7 @@ from benchmarks.evaluation.stage import Asked, DatasetResult, evaluate_datasets
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import EVAL, Place
+from benchmarks.settings import Sampling
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.suites.schema import Suite
@@ -42,7 +43,7 @@ def evaluate_suite(
         with open_pool(engine_of(suite, place), model.path, model.revision) as pool:
             results = evaluate_datasets(
                 pool, sources, design=asked.design_of(base), sampling=asked.sampling,
-                prompt_template=suite.prompt_template, seed=seed, progress=place.progress,
+                prompt_template=suite.template, seed=seed, progress=place.progress,
             )  # fmt: skip
     finally:
         for verifier in made.values():
@@ -54,7 +55,8 @@ def _asked(suite: Suite, dataset: str, folder: Path, made: dict[type[Verifier], 
     """What is asked of one dataset. Datasets with the same verifier share it, and so its processes."""
     source, verifier = suite.evaluation.datasets[dataset], suite.verifier_of(dataset)
     shared = made.setdefault(type(verifier), verifier)
-    return Asked(dataset, source.load(), shared, source.make_task().version, folder / EVAL / dataset)
+    task = source.make_task()
+    return Asked(dataset, source.load(), shared, task.version, folder / EVAL / dataset, task.data_revision)
 
 
 def engine_of(suite: Suite, place: Place) -> EngineSettings:
@@ -80,6 +82,9 @@ def gaps(
         check_versions(base, folder, name, question.task_version, question.verifier_version)
         if base_evaluation.problems_hash != question.problems:
             raise Failure(f"the base was evaluated on other problems of '{name}': choose another OUT.")
+        stops = Sampling.model_validate(question.sampling).stops.model_dump(mode="json")
+        if (base_evaluation.sampling.model_extra or {}).get("stops", stops) != stops:
+            raise Failure(f"the base's completions of '{name}' are cut at other stops: re-grade both with the same.")
         base_counts, counts = read_evaluated(base_evaluation, folder), result.counts
         if verdict == "answer" or (base_counts.has_sound and counts.has_sound):
             found[name] = sampling_efficiency_gap(base_counts.judged_by(verdict), counts.judged_by(verdict), k)

@@ -21,14 +21,14 @@ from benchmarks.errors import UsageError, all_wrong, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
-from benchmarks.settings import Positive, Rate, Sampling, Strict, findings
+from benchmarks.settings import Positive, Rate, Sampling, Stops, Strict, explain, findings
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
 from benchmarks.suites.changes import apply_change
 from benchmarks.suites.checks import no_chains, two_splits
 from benchmarks.suites.outside import called_model, hashed, problems_digest, whole_data, whole_model, whole_path
-from benchmarks.tasks import Problem, Task
-from benchmarks.tasks.prompts import CHAT, TEMPLATES
+from benchmarks.tasks import Problem, Task, prompts
+from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verifier
 
 _FOLDER = "folder"
@@ -238,8 +238,10 @@ class Suite(Strict):
     """`embedded:NAME`, a folder (relative to the suite's file), or the id of a model on the hub."""
     base_revision: str | None = None
     """Branch, tag or commit of a base model on the hub; null: the newest."""
-    prompt_template: str = "raw"
-    """The name of the template that a problem is put into; rlvr-gap list shows them."""
+    prompt_template: str | Template = "raw"
+    """A name, a .yaml file (a path relative to the suite's file), or a template itself (docs/templates.md)."""
+    stops: Stops | None = None
+    """Where completions stop, in training and evaluation, in place of the template's own stops."""
     evaluation: EvaluationSettings
     """How every model is measured."""
     engine: EngineSettings = EngineSettings()
@@ -253,10 +255,9 @@ class Suite(Strict):
 
     @field_validator("prompt_template")
     @classmethod
-    def _template_exists(cls, name: str) -> str:
-        if name not in (*TEMPLATES, CHAT):
-            raise unknown("prompt template", name, [*TEMPLATES, CHAT])
-        return name
+    def _template_exists(cls, template: str | Template, info: ValidationInfo) -> str | Template:
+        prompts.find(template, _folder(info))
+        return template
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -274,16 +275,31 @@ class Suite(Strict):
             )
         return self.training
 
+    @model_validator(mode="after")
+    def _check_stops(self) -> Self:
+        for name, section in (("evaluation", self.evaluation), ("training", self.training)):
+            if section is not None and section.sampling.stops.strings:
+                raise ValueError(f"{name}.sampling.stops: stops belong to the template; set them as stops of the suite")
+        return self
+
+    @property
+    def template(self) -> Template:
+        """The prompt template, with the suite's own stops if it has some. UsageError for an unknown one."""
+        template = prompts.find(self.prompt_template)
+        return template if self.stops is None else template.model_copy(update={"stops": self.stops})
+
     @property
     def asked(self) -> dict[str, Any]:
         """Everything that can change a result, so without the name, description, engine and resources.
 
-        The keys `evaluation.checkpoints` and `verification.seconds` are there only if a suite sets them.
+        The keys `evaluation.checkpoints` and `verification.seconds` are there only if a suite sets them. The
+        template is there with its content, so that an edited one is another one, and with the stops that apply.
         """
-        unasked = {"name", "description", "engine", "resources", "verification"}
+        unasked = {"name", "description", "engine", "resources", "verification", "stops"}
         asked = self.model_dump(mode="json", exclude=unasked)
         if self.verification.seconds is not None:
             asked["verification"] = {"seconds": self.verification.seconds}
+        asked["prompt_template"] = self.template.content
         asked["base_model"] = called_model(self.base_model)
         if self.training is not None:
             for key in NO_RESULT:
@@ -372,6 +388,7 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
         what = "is empty" if data is None else f"holds a {type(data).__name__}"
         raise UsageError(f"{where} {what}: expected the keys of a suite, such as base_model (docs/suites.md).")
     try:
+        _check_template(data)
         suite = located(Suite.model_validate(data, context={_FOLDER: folder}), folder)
     except ValidationError as error:
         raise all_wrong(where, findings(Suite, error)) from error
@@ -382,15 +399,32 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
     return suite
 
 
+def _check_template(data: Any) -> None:
+    """Raises UsageError for a template in the suite itself that is not valid."""
+    template = data.get("prompt_template") if isinstance(data, dict) else None
+    if isinstance(template, dict):
+        try:
+            Template.model_validate(template)
+        except ValidationError as error:
+            raise UsageError(f"prompt_template: {explain(Template, error)}") from error
+
+
 def located(suite: Suite, folder: Path) -> Suite:
-    """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
+    """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them.
+
+    A template in a file is read, so that a record holds it.
+    """
     datasets = {name: dataset.located(folder) for name, dataset in suite.evaluation.datasets.items()}
     training = suite.training
     if training is not None:
         training = training.model_copy(update={"dataset": training.dataset.located(folder)})
     evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
     model = whole_model(suite.base_model, folder)
-    return suite.model_copy(update={"base_model": model, "evaluation": evaluation, "training": training})
+    template = suite.prompt_template
+    if isinstance(template, str) and prompts.is_file(template):
+        template = prompts.find(template, folder)
+    changed = {"base_model": model, "evaluation": evaluation, "training": training, "prompt_template": template}
+    return suite.model_copy(update=changed)
 
 
 def _folder(info: ValidationInfo) -> Path:

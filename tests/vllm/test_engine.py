@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks import verifiers
 from benchmarks.engines import Chunk, Completion, get
+from benchmarks.engines.base import encode
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.dataset_run import DatasetRun
@@ -170,13 +171,12 @@ def test_float32_is_the_default_on_a_cpu(folder, engine):
 # ------------------------------------------------------------------------------------------------ the rest
 
 
-def test_chat_prompts_are_put_into_the_tokenizers_template(engine, monkeypatch):
-    with pytest.raises(UsageError, match="no chat template"):
-        engine.sample(Chunk(PROMPTS, 1, 5, "a", chat=True), SAMPLING)
-    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    monkeypatch.setattr(engine.tokenizer, "chat_template", template)
-    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), GREEDY) for chat in (False, True))
-    assert plain == chat
+def test_prompts_of_a_chat_template_get_no_second_start(engine, monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "tokenizer", lambda prompt, **settings: asked.append(settings) or {"input_ids": [3]})
+    for chat in (False, True):
+        encode(engine.tokenizer, Chunk(PROMPTS[:1], 1, 5, "a", chat=chat))
+    assert asked == [{"add_special_tokens": True}, {"add_special_tokens": False}]
 
 
 def test_prompts_that_do_not_fit_are_refused(engine):

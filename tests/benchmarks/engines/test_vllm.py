@@ -38,7 +38,9 @@ class LLM:
         self.reasons = ("length", "stop", "stop")
         self.missing = 0
         self.llm_engine = self
-        self.model_config = types.SimpleNamespace(max_model_len=settings.get("max_model_len", 64))
+        self.model_config = types.SimpleNamespace(
+            max_model_len=settings.get("max_model_len", 64), try_get_generation_config=lambda: {"eos_token_id": [1, 7]}
+        )
         self.vllm_config = types.SimpleNamespace(scheduler_config=types.SimpleNamespace(max_num_seqs=256))
         if "broken" in str(settings["model"]):
             raise ValueError("1 validation error for ModelConfig\n  Value error, no such architecture")
@@ -113,7 +115,9 @@ def test_every_setting_of_the_distribution_is_stated(fake, folder):
     stated = vars(engine.llm.asked[0][1])
     assert (stated["temperature"], stated["top_p"], stated["top_k"], stated["max_tokens"]) == (0.6, 0.95, -1, 12)
     assert (stated["repetition_penalty"], stated["presence_penalty"], stated["frequency_penalty"]) == (1.0, 0.0, 0.0)
-    assert (stated["min_p"], stated["min_tokens"], stated["stop"], stated["ignore_eos"]) == (0.0, 0, None, False)
+    assert (stated["min_p"], stated["min_tokens"], stated["stop"], stated["ignore_eos"]) == (0.0, 0, [], False)
+    assert stated["stop_token_ids"] == [1, 7]
+    assert stated["detokenize"] is False
 
 
 def test_the_engine_is_seeded_once_and_no_request_is(fake, folder):
