@@ -24,7 +24,6 @@ STEPS = 20
 PROMPTS = 8
 GROUP = 8
 OWN: dict[str, dict[str, Any]] = {
-    "ppo": {"critic_learning_rate_factor": 1.0},  # 10 times 0.01 is too much for 16 dimensions
     "dapo": {
         "refill_rounds": 3
     },  # towards the end nearly all groups are all-correct: ten rounds would be spent on each
