@@ -47,10 +47,7 @@ def grid(
         str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
     ] = "local",
     jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", min=1, help="Cells side by side; default: one per GPU, or per core; slurm: array_limit."
-        ),
+        int | None, typer.Option("--jobs", min=1, help="Cells side by side; default: one per GPU, or else per core.")
     ] = None,
     retry: Annotated[int, typer.Option("--retry", min=0, help="How often to try a cell again that failed.")] = 0,
     processes: Annotated[
@@ -73,7 +70,6 @@ def grid(
     the end, and the exit code is 1. Interrupt or kill it at any moment: the same command goes on. With --launcher slurm
     the cells are submitted, and rlvr-gap status OUT shows how far they are.
     """
-    from benchmarks import launchers
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.grid import GridRun
@@ -81,7 +77,6 @@ def grid(
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.variants import expand
 
-    launchers.get(launcher)  # an unknown one is said before anything else is done
     common, variants = expand(changes or [])
     loaded = load_suite(suite, model, common)
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
@@ -153,9 +148,14 @@ def _queue() -> Mapping[str, str] | None:
 
 
 def _resources(suite: Suite, cluster: Path | None, launcher: str) -> Resources:
-    """The suite's section, with cluster.yaml over it. For a grid on this machine, only where a file is named."""
+    """The suite's section, with cluster.yaml over it. For a grid on this machine, only where a file is named.
+
+    An unknown launcher: UsageError.
+    """
+    from benchmarks import launchers
     from benchmarks.launchers.resources import load
 
+    launchers.get(launcher)
     if cluster is None and launcher == "slurm" and CLUSTER.exists():
         cluster = CLUSTER
     return suite.resources if cluster is None else load(cluster, suite.resources)
