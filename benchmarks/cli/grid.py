@@ -152,9 +152,14 @@ def _queue() -> Mapping[str, str] | None:
 
 
 def _resources(suite: Suite, cluster: Path | None, launcher: str) -> Resources:
-    """The suite's section, with cluster.yaml over it. For a grid on this machine, only where a file is named."""
+    """The suite's section, with cluster.yaml over it. For a grid on this machine, only where a file is named.
+
+    An unknown launcher: UsageError.
+    """
+    from benchmarks import launchers
     from benchmarks.launchers.resources import load
 
+    launchers.get(launcher)
     if cluster is None and launcher == "slurm" and CLUSTER.exists():
         cluster = CLUSTER
     return suite.resources if cluster is None else load(cluster, suite.resources)

@@ -10,12 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.records.schema import read_record
 from leaderboards.build import build
-from leaderboards.terminal import report
 from tests.leaderboards.factory import Elements, draw_counts, words, write_run
 from tests.leaderboards.test_places import places
 
@@ -278,25 +275,6 @@ def test_broken_records_are_listed(suite: Path, tmp_path: Path):
     assert "4 files could not be used" in text and "countdown/half/record.json" in text and "grpo no place" in text
     assert "schema is 0, expected 1" in text and "not UTF-8" in text and "there is no record.json" in text
     assert str(tmp_path) not in html
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_a_training_that_diverged_stands_apart_and_is_no_broken_file(suite: Path, tmp_path: Path):
-    why = {"diverged": True, "diverged_because": "the loss is <nan>"}
-    write_run(suite, "ppo", {}, {}, training_changes=why)
-    html, page = built(suite, tmp_path / "page.html")
-    assert page.n_records == 3 and page.broken == ()
-    assert [str(one) for one in page.diverged] == [
-        "micro/ppo-s0/record.json: the loss is <nan> (after 300 steps, 2534417 tokens)".replace("micro", suite.name)
-    ]
-    text = words(html)
-    assert "1 training diverged" in text and "Trainings that diverged" in text and "could not be used" not in text
-    assert "the loss is &lt;nan&gt; (after 300 steps" in html
-    record = read_record(suite / "ppo-s0" / "record.json")
-    console = Console(width=80)
-    with console.capture() as capture:
-        console.print(report([record], {"page": "page.html"}))
-    assert capture.get().split() == ["page", "page.html"], "there is nothing else to say of it alone"
 
 
 def test_only_broken_records_make_a_page(tmp_path: Path):
