@@ -197,3 +197,11 @@ def test_neighbouring_seeds_share_nothing():
     seeds = [derive("train", seed) for seed in range(1001)]
     different = [(a ^ b).bit_count() for a, b in itertools.pairwise(seeds)]
     assert abs(sum(different) / len(different) - 31.5) < 5 * 0.13
+
+
+def test_verification_is_handed_to_the_verifiers_that_have_processes():
+    asked = suite.parse(data() | {"verification": {"processes": 3, "seconds": 0.5}})
+    math = suite.Dataset(task="math500", split="test").make_verifier(asked.verification)
+    assert (math._pool._size, math._pool._timeout_s) == (3, 0.5)
+    assert asked.verifier_of(next(iter(asked.evaluation.datasets))).name == "countdown"
+    assert "verification" not in suite.parse(data() | {"verification": {"processes": 3}}).asked
