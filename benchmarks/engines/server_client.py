@@ -130,7 +130,7 @@ class CompletionsClient:
                 if tries:
                     await self._check_model()
                 answer = await attempt()
-            except (_Again, httpx.TransportError) as error:
+            except (_Again, httpx.RequestError) as error:
                 self._give_up_late(error)
                 pause = min(_FIRST_PAUSE_S * 2.0 ** min(tries, 30), _LONGEST_PAUSE_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all at once on a server that comes back

@@ -128,6 +128,47 @@ def test_leaving_early_ends_the_workers():
         assert dict(pool.run(chunks(2), SAMPLING)).keys() == set(chunks(2))  # and it can be used again
 
 
+def streaming(workers: int, **settings: object) -> EnginePool:
+    return EnginePool(EngineSpec("scripted-stream", "scripted", settings=settings), workers)
+
+
+def test_streaming_workers_hold_what_they_want_and_no_more():
+    """They want 12 samples and get chunks of 6. What they have finished is known before a chunk comes back."""
+    with streaming(2, rows=12) as pool:
+        found = []
+        for chunk, completions in pool.run(chunks(40), SAMPLING):
+            found.append(chunk)
+            assert [len(row) for row in completions] == [3, 3]
+            assert all(worker.load <= 12 + 6 for worker in pool._workers)
+    assert set(found) == set(chunks(40)) and len(found) == 40
+
+
+def test_streaming_engines_have_seeds_of_their_own():
+    """And the same pool seed gives the same streams of random numbers: the chunk here is all that each one gets."""
+    texts = []
+    for seed in (0, 0, 1):
+        with streaming(2, p=0.0) as pool:
+            pool.seed = seed
+            found = {chunk.key: completions for chunk, completions in pool.run(chunks(2), SAMPLING)}
+            texts.append([found[key][1][0].text for key in sorted(found)])
+    assert texts[0] == texts[1]
+    assert len({*texts[0], *texts[2]}) == 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_streaming_engine_raises_is_one_line(workers):
+    line = "sampling failed at chunk"
+    with streaming(workers, crash_on="9 9:1\n") as pool, pytest.raises(Failure, match=line) as caught:
+        list(pool.run([*chunks(3), Chunk(("9 9:1\n",), 2, 1, "odd")], SAMPLING))
+    assert "scripted to crash" in str(caught.value) and "\n" not in str(caught.value)
+    assert pool.outstanding == 0
+
+
+def test_a_killed_streaming_worker_is_named_with_its_exit_code():
+    with streaming(2, kill_on="9 9:1\n") as pool, pytest.raises(Failure, match="was killed by SIGKILL"):
+        list(pool.run([*chunks(3), Chunk(("9 9:1\n",), 2, 1, "odd")], SAMPLING))
+
+
 SCRIPT = """
 from benchmarks.engines import Chunk
 from benchmarks.engines.pool import EnginePool, EngineSpec

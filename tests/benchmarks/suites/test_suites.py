@@ -280,3 +280,11 @@ def test_mistakes_in_templates_and_stops_are_one_line(changes, message):
     with pytest.raises(UsageError, match=message) as caught:
         suite.parse(data(changes))
     assert "\n" not in str(caught.value)
+
+
+def test_verification_is_handed_to_the_verifiers_that_have_processes():
+    asked = suite.parse(data() | {"verification": {"processes": 3, "seconds": 0.5}})
+    math = suite.Dataset(task="math500", split="test").make_verifier(asked.verification)
+    assert (math._pool._size, math._pool._timeout_s) == (3, 0.5)
+    assert asked.verifier_of(next(iter(asked.evaluation.datasets))).name == "countdown"
+    assert "verification" not in suite.parse(data() | {"verification": {"processes": 3}}).asked
