@@ -69,6 +69,7 @@ class DatasetResult:
 
         counts, question = self.counts, self.question
         asked = sorted(set(ks or powers_of_two(counts.design.max_k)))
+        greedy = Sampling(**question.sampling).greedy
         verdicts = {name: int(sum(counts.extra[name])) for name in ("wrong", "truncated", "error")}
         files = {"counts": self.folder / COUNTS, "completions_file": self.folder / COMPLETIONS}
         hashes = {"counts": file_sha256(files["counts"]), "completions_file": self.completions_sha256}
@@ -79,8 +80,8 @@ class DatasetResult:
                 "n_problems": len(counts.problem_ids),
                 "problems_hash": question.problems,
                 "verdicts": {"correct": int(counts.c_N.sum()), **verdicts},
-                **counts.dataset_pass_at_k(asked).to_json(),
-                "sound": sound_evaluation(counts, asked),
+                **_estimated(counts, asked, greedy),
+                "sound": sound_evaluation(counts, asked, greedy),
                 "tokens": self.tokens,
                 "completions": int(counts.n_N.sum()),
                 "seconds": self.seconds,
@@ -97,12 +98,20 @@ class DatasetResult:
         )
 
 
-def sound_evaluation(counts: Counts, ks: Sequence[int]) -> dict[str, Any] | None:
+def _estimated(counts: Counts, ks: Sequence[int], greedy: bool) -> dict[str, Any]:
+    """Returns pass@k and its standard errors. Greedy decoding has no error over new samples, as they are the same."""
+    found = counts.dataset_pass_at_k(ks).to_json()
+    for error in found["standard_error"].values() if greedy else ():
+        error["sampling"] = 0.0
+    return found
+
+
+def sound_evaluation(counts: Counts, ks: Sequence[int], greedy: bool = False) -> dict[str, Any] | None:
     """For a record (`SoundRecord`): the same estimates by the sound verdict; None where it is not known."""
     if not counts.has_sound:
         return None
     sound = counts.judged_by("sound")
-    return {"correct": int(sound.c_N.sum()), **sound.dataset_pass_at_k(ks).to_json()}
+    return {"correct": int(sound.c_N.sum()), **_estimated(sound, ks, greedy)}
 
 
 def powers_of_two(largest: int) -> list[int]:

@@ -21,6 +21,7 @@ IMPORTERS = {
     "counts": "benchmarks.importers.counts:read",
     "lm-eval": "benchmarks.importers.lm_eval:read",
     "lighteval": "benchmarks.importers.lighteval:read",
+    "inspect": "benchmarks.importers.inspect_logs:read",
     "passk-paper": "benchmarks.importers.passk_paper:read",
 }
 

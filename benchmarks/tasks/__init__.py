@@ -15,6 +15,8 @@ TASKS = {
     "math500": "benchmarks.tasks.math_sets:Math500",
     "omni-math-rule": "benchmarks.tasks.math_sets:OmniMathRule",
     "aime24": "benchmarks.tasks.math_sets:Aime24",
+    "aime25": "benchmarks.tasks.math_sets:Aime25",
+    "gpqa-diamond": "benchmarks.tasks.gpqa:GpqaDiamond",
     "gsm8k": "benchmarks.tasks.math_sets:Gsm8k",
     "amc23": "benchmarks.tasks.math_sets:Amc23",
     "minerva": "benchmarks.tasks.math_sets:Minerva",

@@ -318,6 +318,13 @@ class Aime24(MathSet):
     )
 
 
+class Aime25(MathSet):
+    """The 30 problems of AIME I and II, 2025."""
+
+    name = "aime25"
+    source = Source(dataset="math-ai/aime25", parts={"test": "test"}, keep=("id",))
+
+
 class Gsm8k(MathSet):
     """Grade-school word problems (Cobbe et al. 2021, 2110.14168): 7,473 train, 1,319 test."""
 

@@ -12,6 +12,7 @@ __all__ = ["KIND", "VERIFIERS", "Verdict", "Verifier", "find", "get"]
 
 VERIFIERS = {
     "countdown": "benchmarks.verifiers.countdown:CountdownVerifier",
+    "choice": "benchmarks.verifiers.choice:ChoiceVerifier",
     "math": "benchmarks.verifiers.math:MathVerifier",
 }
 KIND = Kind(

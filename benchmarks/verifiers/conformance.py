@@ -150,6 +150,8 @@ def _judges_anything(verifier: Verifier, problems: Sequence[Problem]) -> Finding
             for finished in (True, False):
                 try:
                     verdict: object = verifier.verify(problem, text, finished)
+                except Failure:
+                    raise  # the verifier cannot work here, whatever the completion is
                 except Exception as error:  # noqa: BLE001  any completion may come, so none may end a run
                     yield f"verify raises on the completion {text[:40]!r}: {one_line(error)}"
                     continue

@@ -33,12 +33,14 @@ def found(counts: Counts) -> dict[str, tuple[int, int]]:
 
 
 def test_unknown_format():
-    with pytest.raises(UsageError, match=r"unknown format 'lm_eval'. Did you mean 'lm-eval'\? Known: counts, light"):
+    with pytest.raises(UsageError, match=r"unknown format 'lm_eval'. Did you mean 'lm-eval'\? Known: counts, inspect"):
         importers.get("lm_eval")
 
 
 @pytest.mark.parametrize("format", importers.IMPORTERS)
 def test_every_format_refuses_what_it_has_none_of(format, tmp_path):
+    if format == "inspect":
+        pytest.importorskip("inspect_ai", reason="the extra 'inspect' is not installed here")
     with pytest.raises(UsageError, match="file"):
         read(format)
     with pytest.raises(Failure, match=r"none\.jsonl"):

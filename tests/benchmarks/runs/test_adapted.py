@@ -70,12 +70,13 @@ def test_what_cannot_be_is_refused(settings, words):
 
 
 def test_greedy_is_one_sample_at_temperature_0(tmp_path):
-    asked = adapted(suite(), greedy=True)
+    asked = adapted(suite(evaluation__datasets__test__problems=24), greedy=True)
     assert asked.evaluation.sampling.greedy and asked.evaluation.design.rounds == (1,) and asked.evaluation.k == 1
     run = evaluate(asked, tmp_path)
     found = read_record(run.folder / "record.json").evaluations["test"]
-    assert found.completions == found.n_problems == 4
-    assert found.pass_at_k == {1: found.verdicts.correct / 4}, "pass@1 of one sample is the share that is right"
+    assert found.completions == found.n_problems == 24 and 0 < found.verdicts.correct < 24
+    assert found.pass_at_k == {1: found.verdicts.correct / 24}, "pass@1 of one sample is the share that is right"
+    assert found.standard_error[1].sampling == 0 and found.standard_error[1].total
     again = evaluate(asked, tmp_path, seed=7)
     assert read_record(again.folder / "record.json").evaluations["test"].verdicts == found.verdicts
 
