@@ -241,12 +241,12 @@ class CellRun:
         return (self.folder / SPEC).exists() and read_found_at(self.folder) == self._found_at()
 
     def _found_at(self) -> dict[str, Any]:
-        """Returns the whole suite, and where a training process finds what is not built in."""
+        """Returns where a training process finds what is not built in."""
         if self.found is None:
             return {}
-        outside: dict[str, Any] = {"suite": self.suite.model_dump(mode="json")}
-        if self.found.source is not None:
-            outside["algorithm"] = self.found.reference
+        outside: dict[str, Any] = {} if self.found.source is None else {"algorithm": self.found.reference}
+        if self.suite.outside or self.suite.has_paths:
+            outside["suite"] = self.suite.model_dump(mode="json")
         if self.beside:
             outside["beside"] = list(self.beside)
         return outside

@@ -38,7 +38,7 @@ class Work:
     """What is generated for a suite, in numbers that follow from it alone."""
 
     training: str
-    """The budget of one training."""
+    """The budget of one training; empty if the suite trains nothing."""
     base: int | None
     """The most completions of an evaluation of the base. None: the size of a dataset is not known here."""
     trained: int | None
@@ -53,8 +53,10 @@ class Work:
 
 def work(suite: Suite) -> Work:
     """What the base and one trained model of the suite generate. A sequential design draws less than the most."""
-    budget, rows = suite.training.budget, suite.training.rows_per_step
-    training = f"{budget.amount:,} {budget.unit}" + (f" of {rows:,} completions" if budget.unit == "steps" else "")
+    training = ""
+    if suite.training is not None:
+        budget, rows = suite.training.budget, suite.training.rows_per_step
+        training = f"{budget.amount:,} {budget.unit}" + (f" of {rows:,} completions" if budget.unit == "steps" else "")
     try:
         problems = sum(len(dataset.load()) for dataset in suite.evaluation.datasets.values())
     except (UsageError, Failure, OSError):

@@ -30,7 +30,7 @@ def two_splits(suite: Suite) -> Iterator[str]:
 def no_chains(suite: Suite) -> Iterator[str]:
     """Where the suite asks for sound chains of a task whose verifier cannot check them."""
     asked: list[tuple[str, Dataset]] = []
-    if suite.training.reward == "sound":
+    if suite.training is not None and suite.training.reward == "sound":
         asked.append(("training.reward", suite.training.dataset))
     for name, design in suite.evaluation.designs.items():
         if design.stop_on == "sound":

@@ -233,7 +233,8 @@ class Suite(Strict):
         """
         asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
         asked["base_model"] = called_model(self.base_model)
-        asked["training"]["dataset"] = self.training.dataset.asked
+        if self.training is not None:
+            asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
             del asked["evaluation"]["checkpoints"]
@@ -248,8 +249,16 @@ class Suite(Strict):
     @property
     def datasets(self) -> dict[str, Dataset]:
         """All of its datasets, by their keys: those of evaluation, and `training.dataset`."""
-        evaluated = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
-        return {**evaluated, "training.dataset": self.training.dataset}
+        found = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
+        if self.training is not None:
+            found["training.dataset"] = self.training.dataset
+        return found
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether it names data or a base model by a path, in place of which `asked` has a name."""
+        named = called_model(self.base_model) != self.base_model
+        return named or any(dataset.local_data for dataset in self.datasets.values())
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -326,10 +335,13 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
 def located(suite: Suite, folder: Path) -> Suite:
     """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
     datasets = {name: dataset.located(folder) for name, dataset in suite.evaluation.datasets.items()}
-    training = suite.training.model_copy(update={"dataset": suite.training.dataset.located(folder)})
-    evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
-    model = whole_model(suite.base_model, folder)
-    return suite.model_copy(update={"base_model": model, "evaluation": evaluation, "training": training})
+    changed: dict[str, Any] = {
+        "base_model": whole_model(suite.base_model, folder),
+        "evaluation": suite.evaluation.model_copy(update={"datasets": datasets}),
+    }
+    if suite.training is not None:
+        changed["training"] = suite.training.model_copy(update={"dataset": suite.training.dataset.located(folder)})
+    return suite.model_copy(update=changed)
 
 
 def _folder(info: ValidationInfo) -> Path:
