@@ -18,26 +18,19 @@ _MOST_ROWS = 60
 
 
 def table(states: Sequence[CellState]) -> Table:
-    """A row for each cell. Columns in which nobody has anything are left out; what is too long is folded."""
+    """A row for each cell; what is longer than its column is folded."""
     shown = states if len(states) <= _MOST_ROWS else [s for s in states if s.state not in ("done", "waiting")]
-    rows = [_row(state) for state in shown[: 10 * _MOST_ROWS]]
-    used = [i for i in range(len(_COLUMNS)) if i < 2 or any(row[i] for row in rows)]
     result = Table(box=box.SIMPLE_HEAD, title=counts(states), title_justify="left")
-    for name in (_COLUMNS[i] for i in used):
+    for name in ("cell", "state", "progress", "left", "time", "tokens", "where", "log"):
         result.add_column(name, overflow="fold", justify="right" if name in ("left", "time", "tokens") else "left")
-    for row in rows:
-        result.add_row(*(Text(row[i], style=COLOURS.get(row[1], "") if i == 1 else "") for i in used))
+    for s in shown[: 10 * _MOST_ROWS]:
+        share = "" if s.share is None else f"{100 * s.share:.0f} % "
+        cells = (
+            f"{s.suite}/{s.cell}", s.state, f"{share}{s.said}", "" if s.left_s is None else duration(s.left_s),
+            duration(s.seconds) if s.seconds else "", tokens(s.tokens), s.where, s.log,
+        )  # fmt: skip
+        result.add_row(*(Text(cell, style=COLOURS.get(s.state, "") if i == 1 else "") for i, cell in enumerate(cells)))
     return result
-
-
-_COLUMNS = ("cell", "state", "progress", "left", "time", "tokens", "where", "log")
-
-
-def _row(s: CellState) -> tuple[str, ...]:
-    share = "" if s.share is None else f"{100 * s.share:.0f} % "
-    left = "" if s.left_s is None else duration(s.left_s)
-    seconds = duration(s.seconds) if s.seconds else ""
-    return f"{s.suite}/{s.cell}", s.state, f"{share}{s.said}", left, seconds, tokens(s.tokens), s.where, s.log
 
 
 def counts(states: Sequence[CellState]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def two_splits(suite: Suite) -> Iterator[str]:
     """One file is one split: by two names, a policy would be measured on what it was trained on."""
     called: dict[str, tuple[str, str]] = {}
-    for key, dataset in suite.datasets.items():
+    for key, dataset in suite.datasets_by_key.items():
         path = dataset.settings.get("path")
         if dataset.task != "jsonl" or not isinstance(path, str) or not Path(path).is_file():
             continue

@@ -243,11 +243,11 @@ class Suite(Strict):
     @property
     def outside(self) -> dict[str, Found]:
         """The tasks and verifiers that are not built in: "task NAME" or "verifier NAME" -> the class."""
-        found = [item for dataset in self.datasets.values() for item in dataset.outside.items()]
-        return {f"{kind} {one.name}": one for kind, one in found}
+        datasets = [*self.evaluation.datasets.values(), self.training.dataset]
+        return {f"{kind} {one.name}": one for dataset in datasets for kind, one in dataset.outside.items()}
 
     @property
-    def datasets(self) -> dict[str, Dataset]:
+    def datasets_by_key(self) -> dict[str, Dataset]:
         """All of its datasets, by their keys: those of evaluation, and `training.dataset`."""
         found = {f"evaluation.datasets.{name}": dataset for name, dataset in self.evaluation.datasets.items()}
         if self.training is not None:
@@ -258,7 +258,7 @@ class Suite(Strict):
     def has_paths(self) -> bool:
         """Whether it names data or a base model by a path, in place of which `asked` has a name."""
         named = called_model(self.base_model) != self.base_model
-        return named or any(dataset.local_data for dataset in self.datasets.values())
+        return named or any(dataset.local_data for dataset in self.datasets_by_key.values())
 
     @property
     def sources(self) -> dict[str, Any]:
