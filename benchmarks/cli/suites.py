@@ -121,8 +121,8 @@ def _cost(suite: Suite) -> list[str]:
     from benchmarks.runs.grid_cost import of_one, work
 
     asked, throughput = work(suite), suite.resources.throughput
-    lines = [f"the base: {asked.line(True)}", f"each trained model: {asked.line(False)}"]
+    costs = {"the base": True} | ({"each trained model": False} if asked.training else {})
+    lines = [f"{name}: {asked.line(base)}" for name, base in costs.items()]
     if throughput is None:
         return [*lines, "For the expected hours, state measured speeds as resources.throughput (docs/cluster.md)."]
-    costs = {"the base": True, "each trained model": False}
     return [*lines, *(f"{name}: {of_one(suite, base, throughput, {}).line()}" for name, base in costs.items())]

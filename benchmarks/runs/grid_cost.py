@@ -38,7 +38,7 @@ class Work:
     """What is generated for a suite, in numbers that follow from it alone."""
 
     training: str
-    """The budget of one training."""
+    """The budget of one training; empty if the suite trains nothing."""
     base: int | None
     """The most completions of an evaluation of the base. None: the size of a dataset is not known here."""
     trained: int | None

@@ -72,6 +72,16 @@ def test_a_suite_for_evaluation_and_training_runs(mine, capsys):
     assert record["training"]["steps"] == 1 and record["evaluations"]["test"]["n_problems"] == 5
 
 
+@pytest.mark.skipif(schema.Suite.model_fields["training"].is_required(), reason="a suite must have a training section")
+def test_a_suite_for_evaluation_alone_runs(mine, capsys):
+    run("init", "own.yaml", "--data", mine, "--template", "raw", "--n", 4, "--max-new-tokens", 8, *EMBEDDED)
+    assert schema.load("own.yaml").training is None and "5 problems to evaluate on" in capsys.readouterr().out
+    run("config", "own.yaml")
+    assert "# each trained model" not in capsys.readouterr().out
+    run("bench", "--algo", "base", "--suite", "own.yaml", "--quiet", "--no-page")
+    assert json.loads(Path("runs/own/base/record.json").read_text())["evaluations"]["test"]["n_problems"] == 5
+
+
 def test_what_decides_a_comparison_is_written(mine):
     """Every key of these is in the file itself, whatever its default."""
     run("init", "own.yaml", "--data", mine, "--train-data", "countdown", *EMBEDDED)

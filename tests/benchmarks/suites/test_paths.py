@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.engines.identity import identify
 from benchmarks.errors import UsageError
+from benchmarks.runs.cell_run import CellRun
+from benchmarks.runs.run_folder import Place, read_spec
 from benchmarks.suites import schema as suite
 from tests.benchmarks.micro import write
 
@@ -82,3 +85,15 @@ def test_one_file_is_one_split(tmp_path):
     assert jsonl(tmp_path, **{"training.dataset": train | {"split": "test"}}).training.dataset.split == "test"
     put(tmp_path, "other.jsonl")
     assert jsonl(tmp_path, **{"training.dataset": {"task": "jsonl", "settings": {"path": "other.jsonl"}}})
+
+
+def test_a_training_process_finds_what_a_path_names(tmp_path):
+    """It reads spec.json, which must not depend on the machine, and beside it where things are on this one."""
+    put(tmp_path / "here", "train.jsonl")
+    changes = {"training.dataset": {"task": "jsonl", "settings": {"path": "train.jsonl"}}}
+    run = CellRun(suite.load(str(write(tmp_path / "here", changes))), "grpo", 0, Place(tmp_path / "runs"))
+    run.folder.mkdir(parents=True)
+    run.claim(run.question(identify(run.suite.base_path)))
+    assert str(tmp_path) not in json.dumps(read_spec(run.folder))
+    again = CellRun.of_folder(run.folder, Place())
+    assert len(again.suite.training.dataset.load()) == 8 and again.suite.hash == run.suite.hash
