@@ -68,13 +68,12 @@ ROOMS: dict[str, set[str]] = {
     "base_models": {"seeds", "tasks"},
     # what puts them together
     "suites": {
-        *("errors", "files", "outside", "settings", "tasks", "verifiers", "statistics", "algorithms", "engines"),
-        *("launchers", "strict_yaml"),
+        *("errors", "files", "outside", "settings", "strict_yaml", "tasks", "verifiers", "statistics", "algorithms"),
+        *("engines", "launchers"),
     },
     "evaluation": {
         *("errors", "files", "outside", "progress", "seeds", "settings", "stops", "tasks", "verifiers"),
-        *("statistics", "records"),
-        "engines",
+        *("statistics", "records", "engines"),
     },
     "leaderboards": {"errors", "files", "tasks", "statistics", "records", "evaluation"},
     "runs": {
@@ -88,8 +87,7 @@ ROOMS: dict[str, set[str]] = {
     # the command line
     "cli": {
         *("errors", "outside", "progress", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
-        "engines",
-        *("launchers", "importers", "suites", "runs", "leaderboards"),
+        *("engines", "launchers", "importers", "suites", "runs", "leaderboards"),
     },
     "__main__": {"errors", "cli"},
     # what users import, and what starts the program

@@ -33,6 +33,15 @@ EvaluationChangesOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting, such as evaluation.sampling.temperature=0.6; repeatable."),
 ]
+StopOption = Annotated[
+    list[str] | None, typer.Option("--stop", help="With --regrade: cut completions before this text; repeatable.")
+]
+StopAfterOption = Annotated[
+    list[str] | None, typer.Option("--stop-after", help="With --regrade: cut them behind this text; repeatable.")
+]
+SampledOption = Annotated[
+    str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
+]
 
 
 def evaluate(
@@ -44,19 +53,13 @@ def evaluate(
     name: Annotated[str, typer.Option("--name", help="Names the run's folder, OUT/SUITE/model-NAME.")] = "",
     revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a hub model.")] = None,
     regrade: Annotated[bool, typer.Option("--regrade", help="Grade the stored completions of a run again.")] = False,
-    sampled: Annotated[
-        str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
-    ] = None,
+    sampled: SampledOption = None,
     k: KOption = None,
     greedy: GreedyOption = False,
     seed: DrawOption = 0,
     changes: EvaluationChangesOption = None,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="With --regrade: cut completions before this text; repeatable.")
-    ] = None,
-    stop_after: Annotated[
-        list[str] | None, typer.Option("--stop-after", help="With --regrade: cut them behind this text; repeatable.")
-    ] = None,
+    stop: StopOption = None,
+    stop_after: StopAfterOption = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,

@@ -18,13 +18,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
-import json
 import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,8 +38,9 @@ from benchmarks.engines.base import (
     check_lengths,
     encode,
 )
-from benchmarks.engines.identity import check_folder, checkpoint_dtype, identify, is_local
+from benchmarks.engines.identity import check_folder, checkpoint_dtype
 from benchmarks.engines.loading import load_tokenizer
+from benchmarks.engines.vllm_adapter import Adapter
 from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
 from benchmarks.stops import Reader
@@ -60,8 +59,6 @@ _STEPS = 8
 """Steps of the engine between two looks at what else there is to do."""
 _SEEDS = 2**32
 """numpy's generator, which vLLM seeds too, takes no larger ones."""
-_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The bounds that vLLM compiles for."""
 
 
 @dataclass
@@ -102,7 +99,7 @@ class VllmEngine(StreamingEngine):
         check_folder(model_path)
         vllm = _import()
         self.version = vllm.__version__
-        adapter = _Adapter.read(model_path)
+        adapter = Adapter.read(model_path)
         chosen = {
             "dtype": self.precision(model_path, revision, {"dtype": dtype}),
             "kv_cache_memory_bytes": kv_cache_memory_bytes, "max_model_len": max_model_len,
@@ -381,37 +378,3 @@ def _drop_groups() -> None:
     from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
     cleanup_dist_env_and_memory()
-
-
-# ------------------------------------------------------------------------------------------------ adapters
-
-
-class _Adapter:
-    """LoRA adapters in a folder. vLLM loads their base and applies them while it runs."""
-
-    def __init__(self, path: str, base: str, revision: str | None, rank: int) -> None:
-        self.path, self.base, self.revision, self.rank = path, base, revision, rank
-
-    @classmethod
-    def read(cls, model_path: str) -> _Adapter | None:
-        """Returns the folder's adapters, or None if it holds a whole model. Raises UsageError for damaged ones."""
-        file = Path(model_path).expanduser() / "adapter_config.json"
-        if not is_local(model_path) or not file.is_file():
-            return None
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-            base, rank = str(data["base_model_name_or_path"]), int(data["r"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"cannot read {file}: expected peft's base_model_name_or_path and r.") from error
-        return cls(model_path, base, identify(base, data.get("revision")).revision, rank)
-
-    @property
-    def rank_bound(self) -> int:
-        """The smallest rank that vLLM takes and that is not below ours."""
-        return next((bound for bound in _LORA_RANKS if bound >= self.rank), self.rank)
-
-    def request(self) -> Any:
-        """Returns what goes with each generation."""
-        from vllm.lora.request import LoRARequest
-
-        return LoRARequest("adapter", 1, self.path)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from benchmarks.errors import UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.suites.schema import Dataset, Suite
+    from benchmarks.suites.datasets import Dataset
+    from benchmarks.suites.schema import Suite
 
 
 def two_splits(suite: Suite) -> Iterator[str]:

@@ -14,8 +14,9 @@ from benchmarks import tasks
 from benchmarks.engines.identity import check_folder
 from benchmarks.errors import UsageError, unknown
 from benchmarks.files import write_text_atomic
+from benchmarks.suites.datasets import Dataset
 from benchmarks.suites.outside import whole_path
-from benchmarks.suites.schema import Dataset, parse
+from benchmarks.suites.schema import parse
 from benchmarks.tasks.problem_files import SUFFIXES
 
 _EVALUATION = """\

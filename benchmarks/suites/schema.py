@@ -12,27 +12,26 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from algorithms.settings import Settings
-from benchmarks import strict_yaml, tasks, verifiers
+from benchmarks import strict_yaml
 from benchmarks.engines.settings import EngineSettings
 from benchmarks.errors import UsageError, all_wrong, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
-from benchmarks.settings import Positive, Rate, Sampling, Stops, Strict, explain, findings
+from benchmarks.settings import Positive, Sampling, Stops, Strict, explain, findings
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
 from benchmarks.suites.changes import apply_change
 from benchmarks.suites.checks import no_chains, two_splits
-from benchmarks.suites.outside import called_model, hashed, problems_digest, whole_data, whole_model, whole_path
-from benchmarks.tasks import Problem, Task, prompts
+from benchmarks.suites.datasets import FOLDER, Dataset, TrainingDataset, Verification, folder_of
+from benchmarks.suites.outside import called_model, whole_model
+from benchmarks.tasks import prompts
 from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verifier
 
-_FOLDER = "folder"
-"""Names what paths are relative to, in pydantic's context."""
 NO_RESULT = ("save_every_steps", "keep_steps")
 """Keys of `training` that no result depends on."""
 SUITES = Path(__file__).parent
@@ -40,119 +39,6 @@ BASE_MODELS = Path(__file__).parents[1] / "base_models"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """A name that is also used for folders of runs."""
-
-
-class Verification(Strict):
-    """What a verifier that judges in processes of its own gets, such as `math`; the others need neither."""
-
-    processes: Positive | None = None
-    """How many judge at the same time; null: one for each core, up to 8."""
-    seconds: Rate | None = None
-    """The processor time for one comparison, after which it is an ERROR; null: the verifier's own limit."""
-
-
-class Dataset(Strict):
-    """Problems from one split of one task."""
-
-    task: str
-    """A name, or a task of your own: a file (a path relative to the suite's file) or `package.module:Class`."""
-    split: str = "test"
-    """A split of the task."""
-    problems: Positive | None = None
-    """How many problems to take from the start of the split; null takes all of them."""
-    settings: dict[str, JsonValue] = {}
-    """Settings of the task itself, such as path, data_dir or revision. Paths are relative to the suite's file."""
-
-    @field_validator("task")
-    @classmethod
-    def _exists(cls, task: str, info: ValidationInfo) -> str:
-        if task not in tasks.TASKS:  # those are not imported before they are used
-            tasks.find(whole_path(task, _folder(info)))
-        return task
-
-    def make_task(self) -> Task:
-        """Returns the task with its settings. Raises UsageError for an unknown task, setting or verifier."""
-        return self._made()[0]
-
-    def make_verifier(self, verification: Verification | None = None) -> Verifier:
-        """What judges its completions; the errors of `make_task`."""
-        task, found = self._made()
-        asked = verification or Verification()
-        settings = verifiers.find(task.verifier, found.folder).made_by.settings(asked.processes, asked.seconds)
-        return verifiers.get(task.verifier, found.folder, **settings)
-
-    def _made(self) -> tuple[Task, Found]:
-        found = tasks.find(self.task)
-        try:
-            task = tasks.get(self.task, **self.settings)
-        except TypeError as error:
-            raise UsageError(f"task '{self.task}' does not take these settings: {sorted(self.settings)}.") from error
-        verifiers.find(task.verifier, found.folder)
-        return task, found
-
-    @property
-    def outside(self) -> dict[str, Found]:
-        """Its `task` and its `verifier`, where they are not built in."""
-        if self.task in tasks.TASKS and "verifier" not in self.settings:
-            return {}  # without importing it
-        task, found = self._made()
-        both = {"task": found, "verifier": verifiers.find(task.verifier, found.folder)}
-        return {kind: one for kind, one in both.items() if one.source is not None}
-
-    @property
-    def code(self) -> dict[str, str]:
-        """Hashes of the code of a built-in task and verifier, by file. `asked` has those of others."""
-        found = self._made()[1]
-        return {**({} if found.source is not None else found.code), **self.verifier_code}
-
-    @property
-    def verifier_code(self) -> dict[str, str]:
-        """The verifier's part of `code`."""
-        task, found = self._made()
-        verifier = verifiers.find(task.verifier, found.folder)
-        return {} if verifier.source is not None else verifier.code
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """Its keys as they are compared and hashed (`suites/outside.py`)."""
-        return hashed(self.model_dump(mode="json"), self.outside, self.local_data)
-
-    @property
-    def local_data(self) -> dict[str, str]:
-        """Its settings that are paths of data -> the name that is there, and the hash of the problems in it."""
-        paths = {key: self.settings[key] for key in self._path_settings() if self.settings.get(key) is not None}
-        if not paths:
-            return {}
-        digest = problems_digest(type(self), self.model_dump_json())
-        return {key: f"{Path(str(path)).name}@{digest}" for key, path in paths.items()}
-
-    def _path_settings(self) -> tuple[str, ...]:
-        return tuple(tasks.find(self.task).made_by.PATHS) if self.settings else ()
-
-    def located(self, folder: Path) -> Self:
-        """Returns it with whole paths in place of paths that are relative to `folder`."""
-        here = self.model_copy(update={"task": whole_path(self.task, folder)})
-        changed = {key: whole_path(self.settings[key], folder) for key in ("verifier",) if key in self.settings}
-        changed |= {
-            key: whole_data(self.settings[key], folder) for key in here._path_settings() if key in self.settings
-        }
-        return here.model_copy(update={"settings": self.settings | changed})
-
-    def load(self) -> list[Problem]:
-        """Returns the problems in order. Raises UsageError for an unknown task or split, or if there are too few."""
-        found = self.make_task().load(self.split)
-        if self.problems is not None and len(found) < self.problems:
-            raise UsageError(
-                f"split '{self.split}' of task '{self.task}' has {len(found)} problems, not {self.problems}."
-            )
-        return found[: self.problems]
-
-
-class TrainingDataset(Dataset):
-    """Problems to train on."""
-
-    split: str = "train"
-    """A split of the task."""
 
 
 class DesignSpec(Strict):
@@ -256,7 +142,7 @@ class Suite(Strict):
     @field_validator("prompt_template")
     @classmethod
     def _template_exists(cls, template: str | Template, info: ValidationInfo) -> str | Template:
-        prompts.find(template, _folder(info))
+        prompts.find(template, folder_of(info))
         return template
 
     @model_validator(mode="after")
@@ -389,7 +275,7 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
         raise UsageError(f"{where} {what}: expected the keys of a suite, such as base_model (docs/suites.md).")
     try:
         _check_template(data)
-        suite = located(Suite.model_validate(data, context={_FOLDER: folder}), folder)
+        suite = located(Suite.model_validate(data, context={FOLDER: folder}), folder)
     except ValidationError as error:
         raise all_wrong(where, findings(Suite, error)) from error
     except UsageError as error:
@@ -425,8 +311,3 @@ def located(suite: Suite, folder: Path) -> Suite:
         template = prompts.find(template, folder)
     changed = {"base_model": model, "evaluation": evaluation, "training": training, "prompt_template": template}
     return suite.model_copy(update=changed)
-
-
-def _folder(info: ValidationInfo) -> Path:
-    """What paths are relative to, while a suite is validated."""
-    return (info.context or {}).get(_FOLDER, Path())

@@ -33,6 +33,7 @@ class GpqaDiamond(MathSet):
     verifier = "choice"
     source = Source(
         dataset="Idavidrein/gpqa",
+        revision="633f5ee89ab8ad4522a9f850766b73f62147ffdd",
         config="gpqa_diamond",
         parts={"test": "train"},
         problem=("Question",),

@@ -322,7 +322,12 @@ class Aime25(MathSet):
     """The 30 problems of AIME I and II, 2025."""
 
     name = "aime25"
-    source = Source(dataset="math-ai/aime25", parts={"test": "test"}, keep=("id",))
+    source = Source(
+        dataset="math-ai/aime25",
+        revision="563bb8404243c5f09de6ec262f2db674fe5bce9b",
+        parts={"test": "test"},
+        keep=("id",),
+    )
 
 
 class Gsm8k(MathSet):

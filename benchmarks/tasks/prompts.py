@@ -39,13 +39,16 @@ class Message(Strict):
     """One turn of a conversation."""
 
     role: Literal["system", "user", "assistant"]
+    """Who speaks."""
     content: Text
+    """What is said."""
 
 
 class Example(Strict):
     """A solved problem that is shown before the question (few-shot)."""
 
     question: Text
+    """The problem, as a task states it."""
     answer: Text
     """The completion that the model should have given."""
 
@@ -56,8 +59,11 @@ class Template(Strict):
     name: str = "own"
     """What messages call it. It changes no prompt, and neither does the description."""
     description: str = ""
+    """What it is for, in a sentence."""
     text: Text | None = None
+    """The prompt, with `{question}` in it once; null: it has messages."""
     messages: Annotated[tuple[Message, ...], Field(max_length=1000)] = ()
+    """A conversation that the tokenizer's chat template renders. The last message holds `{question}`."""
     examples: Annotated[tuple[Example, ...], Field(max_length=1000)] = ()
     """Each is rendered as the question is, followed by its answer."""
     separator: Text = "\n\n"
@@ -65,6 +71,7 @@ class Template(Strict):
     arguments: dict[str, JsonValue] = {}
     """Arguments of the tokenizer's chat template, such as `enable_thinking: false`."""
     stops: Stops = Stops()
+    """Where completions stop."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -47,8 +47,9 @@ class FakeServer:
         choices = []
         for index in range(body["n"]):
             ids: list[int] = []
+            chance = random.Random(str(body["prompt"])) if body["temperature"] == 0 else random
             while len(ids) < body["max_tokens"] and END not in ids:
-                ids.append(END if random.random() < 1 / 8 else random.randrange(5, 15))
+                ids.append(END if chance.random() < 1 / 8 else chance.randrange(5, 15))
             reason = "stop" if ids[-1] == END else "length"
             choices.append({"index": index, "text": "t", "finish_reason": reason, "token_ids": ids})
         total = sum(len(choice["token_ids"]) for choice in choices)

@@ -221,7 +221,7 @@ def test_a_pool_from_a_suites_settings():
     assert (pool.spec.name, pool.workers, pool.rows_per_batch) == ("scripted", 3, 64)
     with pytest.raises(UsageError, match=r"unknown setting of engine 'scripted' 'delay'\. Did you mean 'delay_s'"):
         open_pool(EngineSettings(name="scripted", settings={"delay": 1}), "m")
-    with pytest.raises(UsageError, match=r"unknown engine 'vlm'\. Did you mean 'vllm'"):
+    with pytest.raises(ValueError, match=r"unknown engine 'vlm'\. Did you mean 'vllm'"):
         open_pool(EngineSettings(name="vlm"), "m")
     with pytest.raises(UsageError, match="model '/no/such/folder' does not exist"):
         open_pool(EngineSettings(name="transformers"), "/no/such/folder")

@@ -12,7 +12,7 @@ from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.engines.server import ServerEngine
 from benchmarks.engines.transformers import TransformersEngine
 from benchmarks.errors import Failure, UsageError
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
 from tests.benchmarks.engines.fake_server import FakeServer
 from tests.benchmarks.tiny_model import PROMPTS, make_folder
 
@@ -54,6 +54,25 @@ def test_every_setting_of_the_distribution_is_stated(folder):
     }  # fmt: skip
     assert {name: body[name] for name in expected} == expected
     assert body["prompt"] == TransformersEngine(folder).tokenizer(PROMPTS[0])["input_ids"]
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_a_stop_ends_a_completion_by_the_common_rule(folder, with_ids):
+    """Also where the server tells no ids, or does not stop by itself. One token is one character here."""
+    asked = SAMPLING.model_copy(update={"stops": Stops(before=("7",), after=("55",))})
+    text = "12355678"
+    answer = {"choices": [{"index": 0, "text": text, "finish_reason": "length"}], "usage": {"completion_tokens": 8}}
+    if with_ids:
+        answer["choices"][0]["token_ids"] = TransformersEngine(folder).tokenizer(text, add_special_tokens=False)[
+            "input_ids"
+        ]
+    with FakeServer(folder, faults=lambda number, body: answer) as server:
+        engine = ServerEngine(folder, url=server.url)
+        ((found,),) = engine.sample(Chunk(PROMPTS[:1], 1, 0, "a"), asked)
+        engine.close()
+        assert server.bodies[0]["stop"] == ["7", "55"] and server.bodies[0]["include_stop_str_in_output"] is True
+    assert (found.text, found.cut, found.finished) == ("12355", 5, True)
+    assert found.tokens == (5 if with_ids else 8)
 
 
 def test_prompts_as_text(folder):
@@ -143,7 +162,7 @@ def test_a_restart_with_another_model_is_refused(folder):
         engine = ServerEngine(folder, url=server.url)
         server.model = "another"
         with pytest.raises(Failure, match=r"serves another model now \(another\) than it did before"):
-            engine.sample(Chunk(PROMPTS[:1], 2, 0, "a"), SAMPLING)
+            engine.sample(Chunk(PROMPTS[:1], 1, 0, "a"), SAMPLING)
         engine.close()
 
 

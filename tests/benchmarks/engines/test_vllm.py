@@ -94,17 +94,10 @@ def test_one_request_a_prompt_with_all_its_samples(fake, folder):
 
 
 @pytest.mark.parametrize("reason", ["abort", "error", "repetition", None])
-def test_another_end_than_stop_or_length_is_a_failure(fake, folder, monkeypatch, reason):
+def test_another_end_than_stop_or_length_is_a_failure(fake, folder, reason):
     """An aborted request would count as a finished completion with whatever text there was."""
     engine = VllmEngine(str(folder))
-    generate = engine.llm.generate
-
-    def aborted(*args, **kwargs):
-        outputs = generate(*args, **kwargs)
-        outputs[-1].outputs[0].finish_reason = reason
-        return outputs
-
-    monkeypatch.setattr(engine.llm, "generate", aborted)
+    engine.llm.reasons = ("stop", "length", reason)
     with pytest.raises(Failure, match=f"vllm ended a sample with finish_reason {reason!r}"):
         engine.sample(Chunk(PROMPTS, 5, 9, "a"), SAMPLING)
 

@@ -167,7 +167,7 @@ class Listening(ScriptedEngine):
 @pytest.fixture
 def listening(monkeypatch):
     monkeypatch.setattr(Listening, "asked", [])
-    monkeypatch.setattr(EngineSpec, "make", lambda self: Listening(**self.settings))
+    monkeypatch.setattr(EngineSpec, "make", lambda self, seed=0: Listening(**self.settings))
     return Listening.asked
 
 

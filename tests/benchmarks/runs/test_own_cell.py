@@ -29,7 +29,8 @@ from benchmarks.runs.learning_check import Learning, check_learning
 from benchmarks.runs.model_run import ModelRun
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
-from benchmarks.suites.schema import Dataset, load, parse
+from benchmarks.suites.datasets import Dataset
+from benchmarks.suites.schema import load, parse
 from benchmarks.tasks.countdown import SIZES
 from benchmarks.verifiers.math import MathVerifier
 from tests.benchmarks import micro

@@ -15,6 +15,7 @@ from benchmarks.errors import UsageError
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import FixedDesign, SequentialDesign, StopOnSound
 from benchmarks.suites import schema as suite
+from benchmarks.suites.datasets import Dataset
 from tests.benchmarks.micro import GONE, data, write
 
 DESIGN = "evaluation.design"
@@ -104,17 +105,17 @@ def test_unknown_embedded_model():
 
 
 def test_datasets():
-    whole = suite.Dataset(task="countdown", split="test").load()
-    assert suite.Dataset(task="countdown", split="test", problems=5).load() == whole[:5]
+    whole = Dataset(task="countdown", split="test").load()
+    assert Dataset(task="countdown", split="test", problems=5).load() == whole[:5]
     for wrong, words in (
         ({"split": "tset"}, "unknown split of task 'countdown' 'tset'.*mean 'test'"),
         ({"problems": len(whole) + 1}, f"has {len(whole)} problems, not {len(whole) + 1}"),
         ({"settings": {"data_dri": "x"}}, "does not take these settings.*data_dri"),
     ):
         with pytest.raises(UsageError, match=words):
-            suite.Dataset(**{"task": "countdown", "split": "test", **wrong}).load()
+            Dataset(**{"task": "countdown", "split": "test", **wrong}).load()
     with pytest.raises(UsageError, match=r"unknown verifier 'maths'.*Did you mean 'math'"):
-        suite.Dataset(task="jsonl", split="test", settings={"path": "mine.jsonl", "verifier": "maths"}).make_task()
+        Dataset(task="jsonl", split="test", settings={"path": "mine.jsonl", "verifier": "maths"}).make_task()
 
 
 def test_designs():
@@ -272,7 +273,7 @@ def test_a_suite_can_set_the_stops_of_its_template():
         ({"prompt_template": {"txt": "{question}"}}, "prompt_template: txt: unknown key 'txt'.*Did you mean 'text'"),
         ({"prompt_template": {"text": "?"}}, "prompt_template: the object: {question} must be once in the text"),
         ({"prompt_template": "none.yaml"}, "cannot read prompt template none.yaml"),
-        ({"stops": ["x"]}, "stops: Input should be a valid dictionary"),
+        ({"stops": ["x"]}, "stops: expected keys and values, got"),
         ({"evaluation.sampling.stops": {"before": ["x"]}}, "set them as stops of the suite"),
     ],
 )
@@ -284,7 +285,7 @@ def test_mistakes_in_templates_and_stops_are_one_line(changes, message):
 
 def test_verification_is_handed_to_the_verifiers_that_have_processes():
     asked = suite.parse(data() | {"verification": {"processes": 3, "seconds": 0.5}})
-    math = suite.Dataset(task="math500", split="test").make_verifier(asked.verification)
+    math = Dataset(task="math500", split="test").make_verifier(asked.verification)
     assert (math._pool._size, math._pool._timeout_s) == (3, 0.5)
     assert asked.verifier_of(next(iter(asked.evaluation.datasets))).name == "countdown"
     assert "verification" not in suite.parse(data() | {"verification": {"processes": 3}}).asked
