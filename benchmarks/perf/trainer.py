@@ -217,6 +217,7 @@ def compare(case: Case, size: Size, progress: Progress) -> Ratio:
                     stage.advance()
     ratios = [ours / plain for ours, plain in seconds]
     low, high = interval(ratios)
+    progress.say(f"{case.name}: ratio {geometric_mean(ratios):.3f} [{low:.3f}, {high:.3f}]")  # the next one takes long
     ours, plain = (statistics.median(column) for column in zip(*seconds, strict=True))
     return Ratio(case.name, geometric_mean(ratios), low, high, ours, plain)
 
