@@ -91,6 +91,14 @@ def test_an_unknown_launcher_is_said_before_anything_is_done(monkeypatch, capsys
     assert "unknown launcher 'slrum'. Did you mean 'slurm'?" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+def test_jobs_are_the_array_limit_on_a_cluster(monkeypatch, capsys, tmp_path):
+    arguments = ["--suite", str(write(tmp_path, SCRIPTED)), "--out", str(tmp_path / "runs"), "--launcher", "slurm"]
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", *arguments, "--algos", "grpo", "--jobs", "3", "--dry-run"])
+    assert program._run() == 0
+    said = capsys.readouterr().out
+    assert "array_parallelism=3" in said and "grpo-s0: after base" in said and not (tmp_path / "runs").exists()
+
+
 def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):
     (tmp_path / "runs").write_text("mine")
     assert grid(monkeypatch, tmp_path, "inprocess", "grpo") == 1
