@@ -70,6 +70,7 @@ class GridRun:
         for cell in (one for one in self.cells if one.is_done):
             try:
                 found.append(read_record(cell.run.folder / RECORD))
+                status.remove_status(cell.run.folder)  # its process may have been killed before it did so
             except Failure as error:
                 failed[cell.name] = str(error)
         return found
@@ -122,7 +123,8 @@ class _Watch:
 
     def started(self, task: Task) -> None:
         self.began[task.name] = time.monotonic()
-        if holder_of(self.cells[task.name].run.folder) is None:
+        cell = self.cells[task.name]  # somebody else may have finished it meanwhile
+        if holder_of(cell.run.folder) is None and not cell.is_done:
             self._note(task, state=status.STOPPED, said="")  # its process takes over when it is there
         self.grid.say(f"[{len(self.began)}/{len(self.cells)}] {task.name}: started, log {task.log}")
 

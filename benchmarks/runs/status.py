@@ -68,6 +68,12 @@ def write_status(folder: Path, status: Status) -> None:
         write_json_atomic(folder / FILE, asdict(replace(status, updated=round(time.time(), 3))), durable=False)
 
 
+def remove_status(folder: Path) -> None:
+    """Of a finished cell, whose record says everything."""
+    with contextlib.suppress(OSError):
+        (folder / FILE).unlink(missing_ok=True)
+
+
 class Reporter:
     """Writes a cell's status while its process works on it."""
 
@@ -130,8 +136,7 @@ def reporting(folder: Path, progress: Progress) -> Iterator[Reporter]:
         reporter.write(state=FAILED, said=last_line(error))
         raise
     else:
-        with contextlib.suppress(OSError):
-            (folder / FILE).unlink(missing_ok=True)
+        remove_status(folder)
     finally:
         progress.listener = before
 

@@ -24,6 +24,7 @@ def test_a_file_is_laid_over_the_suite(tmp_path):
         ("partitoin: gpu", "unknown key 'partitoin'. Did you mean 'partition'"),
         ("gpus: -1", "gpus: "),
         ("time_min: 1\nsignal_s: 60", "signal_s = 60 is not below the time limit of 60 s"),
+        ("sbatch: {job-name: mine}", "sbatch has a job name"),
         ("- 1", "expected keys and values"),
         ("a: [", "is not YAML"),
         ("gpus: 2\ngpus: 4", "'gpus' stands on line 1 and again on line 2"),

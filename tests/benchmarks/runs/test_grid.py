@@ -12,7 +12,12 @@ import pytest
 
 from benchmarks import __main__ as program
 from benchmarks.records.schema import read_record
+from benchmarks.runs import status
+from benchmarks.runs.grid import GridRun, _Watch
+from benchmarks.runs.grid_plan import plan
 from benchmarks.runs.overview import overview
+from benchmarks.runs.run_folder import Place
+from benchmarks.suites.schema import load
 from tests.benchmarks.micro import snapshot, write
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
@@ -89,6 +94,29 @@ def test_an_unknown_launcher_is_said_before_anything_is_done(monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", "--launcher", "slrum", "--out", str(tmp_path), "--dry-run"])
     assert program._run() == 2
     assert "unknown launcher 'slrum'. Did you mean 'slurm'?" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_finished_cell_has_no_status_whoever_finished_it(monkeypatch, capsys, tmp_path):
+    assert grid(monkeypatch, tmp_path, "inprocess", "base") == 0
+    suite = load(str(tmp_path / "micro.yaml"))
+    run = GridRun(plan(suite, ["base"], ["0"], Place(tmp_path / "runs")), [], say=lambda line: None)
+    (cell,) = run.cells
+    assert cell.is_done
+    watch = _Watch(run, {cell.name: cell}, {})  # somebody has finished it since this grid was planned
+    watch.started(run.task(cell, []))
+    assert not (cell.run.folder / status.FILE).exists()
+    status.write_status(cell.run.folder, status.Status(status.RUNNING))  # its process was killed just before its end
+    assert grid(monkeypatch, tmp_path, "inprocess", "base") == 0
+    assert not (cell.run.folder / status.FILE).exists()
+
+
+def test_jobs_are_the_array_limit_on_a_cluster(monkeypatch, capsys, tmp_path):
+    arguments = ["--suite", str(write(tmp_path, SCRIPTED)), "--out", str(tmp_path / "runs"), "--launcher", "slurm"]
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", *arguments, "--algos", "grpo", "--jobs", "3", "--dry-run"])
+    assert program._run() == 0
+    said = capsys.readouterr().out
+    assert "array_parallelism=3" in said and "grpo-s0: after base" in said and not (tmp_path / "runs").exists()
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):
