@@ -36,6 +36,11 @@ class Task:
         """Its VERSION, with the hash of its source if it is not built in. Records hold it."""
         return self.VERSION if self.SOURCE is None else f"{self.VERSION}@{self.SOURCE}"
 
+    @property
+    def data_revision(self) -> str | None:
+        """The commit of the published data that it loads. None for tasks without such data, and for local copies."""
+        return None
+
     def reference(self, problem: Problem) -> str | None:
         """Returns a completion that its verifier must judge correct, or None if the task knows none."""
         return None

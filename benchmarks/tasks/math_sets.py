@@ -5,8 +5,9 @@
 
 A local copy is a folder that holds `math500.jsonl` or `math500.parquet` (`gsm8k_train.jsonl` for a split of a set that
 has several), or the dataset's folder in the layout of the hub (`MATH-500/`, `HuggingFaceH4/MATH-500/`, or the folder
-itself). Without `data_dir` the set is loaded from the hub, at `revision` or at the newest one. `report` says which
-revision that was, and its hash over ids and answers also identifies local data.
+itself). Without `data_dir` the set is loaded from where it was published, at the commit that its source pins, or at
+`revision`. The files are kept in the hub's cache, so that a second use needs no network. `report` says which commit
+that was, and its hash over ids and answers also identifies local data.
 
 The published sets are kept as they are. A problem that occurs twice is reported but stays twice, with all copies in the
 same split, so that n is the published number. Rows without an answer are left out and reported. Problem ids come from
@@ -20,9 +21,7 @@ again by hash. That is 256 for gsm8k, and 0 for omni-math-rule, whose 2,000 trai
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any, ClassVar
 
 from benchmarks.errors import Failure, UsageError
 from benchmarks.tasks import problem_files as data
+from benchmarks.tasks import published
 from benchmarks.tasks.base import Problem, Task
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class Source:
 
     The first one is the main part: a local file without a split in its name is that part.
     """
+    revision: str
+    """The commit that is loaded, on the hub or, for a `url`, of its repository."""
     dataset: str | None = None
     """The dataset's id on the hub."""
     config: str | None = None
@@ -81,7 +83,10 @@ class MathSet(Task):
     data_dir: str | None = None
     """A folder with a local copy. None loads from the hub."""
     revision: str | None = None
-    """A branch, tag or commit of the hub. None takes the newest. It does not apply to local copies."""
+    """A branch, tag or commit. None takes the pinned commit. It does not apply to local copies.
+
+    A branch or tag is resolved once, and the commit is remembered in the cache: later runs load the same.
+    """
     validation_size: int | None = None
     """How many training problems are set aside as "validation". None takes the set's own default."""
     report: dict[str, data.Report] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -97,6 +102,18 @@ class MathSet(Task):
             raise UsageError(f"task '{self.name}': validation_size={size} needs a split 'train': it has {self.splits}")
         if size:
             object.__setattr__(self, "splits", (*self.splits, "validation"))
+
+    @property
+    def data_revision(self) -> str | None:
+        """The commit that is loaded; None for a local copy. A branch or tag that cannot be resolved: Failure."""
+        if self.data_dir is not None:
+            return None
+        asked, source = self.revision or self.source.revision, self.source
+        if published.is_commit(asked):
+            return asked
+        if source.dataset is None:
+            raise UsageError(f"task '{self.name}': revision={asked!r} must be a commit (40 hex digits) of {source.url}")
+        return published.resolved_revision(source.dataset, asked)
 
     @property
     def _validation_size(self) -> int:
@@ -194,46 +211,34 @@ class MathSet(Task):
         config, inner = self.source.config, None
         if config and (folder / config).is_dir() and not (folder / "README.md").is_file():
             config, inner = None, config
-        return self._load_dataset(str(folder), config, part, data_dir=inner)
+        return self._load_dataset(str(folder), config, part, inner)
 
     # ----------------------------------------------------------------------------------------------- hub
 
     def _hub(self, part: str) -> tuple[list[data.FileRow], str, str | None]:
+        revision = str(self.data_revision)
         if self.source.dataset is None:
-            url = str(self.source.url).format(revision=self.revision or "HEAD")
-            return self._download(url, part), url, self.revision
-        revision = resolved_revision(self.source.dataset, self.revision)
+            url = str(self.source.url).format(revision=revision)
+            return self._download(url, revision, part), url, revision
         where = f"{self.source.dataset} on the hub"
-        rows = self._load_dataset(self.source.dataset, self.source.config, part, revision=revision or self.revision)
-        return rows, where, revision
+        try:
+            folder = published.snapshot(self.source.dataset, revision)
+        except (OSError, ValueError) as error:  # the hub's own errors are OSErrors, and ValueErrors for wrong names
+            raise self._no_data(self.source.dataset, part, error) from error
+        return self._from_hub_layout(folder, part), where, revision
 
-    def _load_dataset(
-        self,
-        path: str,
-        config: str | None,
-        part: str,
-        *,
-        data_dir: str | None = None,
-        revision: str | None = None,
-    ) -> list[data.FileRow]:
+    def _load_dataset(self, path: str, config: str | None, part: str, data_dir: str | None) -> list[data.FileRow]:
         import datasets
 
-        split = self.source.parts[part]
         try:
-            return list(datasets.load_dataset(path, config, split=split, data_dir=data_dir, revision=revision))
-        except Exception as error:  # the hub's client raises dozens of unrelated types: all mean that there is no data
+            return list(datasets.load_dataset(path, config, split=self.source.parts[part], data_dir=data_dir))
+        except Exception as error:  # the library raises dozens of unrelated types: all mean that there is no data
             raise self._no_data(path, part, error) from error
 
-    def _download(self, url: str, part: str) -> list[data.FileRow]:
-        """Returns the rows of a JSONL file that is not on the hub. It is not cached, so each process downloads it."""
-        from huggingface_hub import is_offline_mode
-
+    def _download(self, url: str, revision: str, part: str) -> list[data.FileRow]:
+        """Returns the rows of a JSONL file that is not on the hub."""
         try:
-            if is_offline_mode():
-                raise OSError("offline mode")
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                lines = answer.read().decode("utf-8").split("\n")
-            return [json.loads(line) for line in lines if line.strip()]
+            return data.read_file(published.download(url, self.name, revision))
         except (OSError, ValueError) as error:
             raise self._no_data(url, part, error) from error
 
@@ -243,17 +248,6 @@ class MathSet(Task):
             f"task '{self.name}': '{where}' could not be loaded ({reason}); a local copy is given as "
             f"data_dir=FOLDER, with {self._file_name(part)} in it"
         )
-
-
-def resolved_revision(dataset: str, revision: str | None) -> str | None:
-    """Returns the hub's commit for a branch or tag (None is the newest), or None if the hub cannot be asked."""
-    import huggingface_hub
-
-    try:
-        return huggingface_hub.HfApi().dataset_info(dataset, revision=revision).sha
-    except Exception as error:  # noqa: BLE001  (the transport's errors share no class; loading will tell the cause)
-        logger.warning("the revision of %s could not be resolved (%s)", dataset, type(error).__name__)
-        return None
 
 
 def _has_hub_layout(folder: Path, split: str) -> bool:
@@ -289,7 +283,12 @@ class Math500(MathSet):
     """500 problems of MATH (Hendrycks et al. 2021, 2103.03874), the subset of Lightman et al. (2023, 2305.20050)."""
 
     name = "math500"
-    source = Source(dataset="HuggingFaceH4/MATH-500", parts={"test": "test"}, keep=("unique_id", "subject", "level"))
+    source = Source(
+        dataset="HuggingFaceH4/MATH-500",
+        revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
+        parts={"test": "test"},
+        keep=("unique_id", "subject", "level"),
+    )
 
 
 class OmniMathRule(MathSet):
@@ -300,6 +299,7 @@ class OmniMathRule(MathSet):
     train_rows = 2_000
     source = Source(
         url="https://raw.githubusercontent.com/KbsdJames/omni-math-rule/{revision}/omni_math_rule.jsonl",
+        revision="4793415ef37d31c9cdb4e5b82dbe172f76f8cf08",
         parts={"all": "train"},
         keep=("domain", "difficulty", "source"),
     )
@@ -309,7 +309,12 @@ class Aime24(MathSet):
     """The 30 problems of AIME I and II, 2024."""
 
     name = "aime24"
-    source = Source(dataset="HuggingFaceH4/aime_2024", parts={"test": "train"}, keep=("id",))
+    source = Source(
+        dataset="HuggingFaceH4/aime_2024",
+        revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+        parts={"test": "train"},
+        keep=("id",),
+    )
 
 
 class Gsm8k(MathSet):
@@ -320,6 +325,7 @@ class Gsm8k(MathSet):
     default_validation_size = 256
     source = Source(
         dataset="openai/gsm8k",
+        revision="740312add88f781978c0658806c59bc2815b9866",
         config="main",
         parts={"test": "test", "train": "train"},
         problem=("question", "problem"),
@@ -331,14 +337,25 @@ class Amc23(MathSet):
     """40 problems of AMC 12, 2023."""
 
     name = "amc23"
-    source = Source(dataset="math-ai/amc23", parts={"test": "test"}, problem=("question", "problem"), keep=("id",))
+    source = Source(
+        dataset="math-ai/amc23",
+        revision="80815d37005feb82cd7f8fbc6901d5d3eff43057",
+        parts={"test": "test"},
+        problem=("question", "problem"),
+        keep=("id",),
+    )
 
 
 class Minerva(MathSet):
     """272 undergraduate problems in science (Lewkowycz et al. 2022, 2206.14858)."""
 
     name = "minerva"
-    source = Source(dataset="math-ai/minervamath", parts={"test": "test"}, problem=("question", "problem"))
+    source = Source(
+        dataset="math-ai/minervamath",
+        revision="ee46ddc498933b1977577953250ca5c66be64f96",
+        parts={"test": "test"},
+        problem=("question", "problem"),
+    )
 
 
 class OlympiadBench(MathSet):
@@ -347,6 +364,7 @@ class OlympiadBench(MathSet):
     name = "olympiadbench"
     source = Source(
         dataset="math-ai/olympiadbench",
+        revision="4faaf1e6ec17d11a4218a9bf4c049ecaf954dd84",
         parts={"test": "test"},
         problem=("question", "problem"),
         answer=("final_answer", "answer"),

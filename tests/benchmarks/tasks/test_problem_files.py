@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import tasks
 from benchmarks.errors import Failure, UsageError
-from benchmarks.tasks import math_sets
+from benchmarks.tasks import math_sets, published
 from benchmarks.tasks.problem_files import as_text, content_id
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "math"
@@ -214,36 +214,68 @@ def test_a_dataset_with_a_configuration(tmp_path: Path, with_card: bool) -> None
 # ------------------------------------------------------------------------------------------------ the hub
 
 
-def test_the_resolved_revision_is_loaded_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+PIN = "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, ...]]:
+    """A hub that is asked and not reached: what it was asked for, over a network that is there."""
     asked: list[tuple[Any, ...]] = []
+    write(tmp_path / "snapshot" / "test.jsonl", PROBLEMS)
 
     def info(self: Any, dataset: str, *, revision: str | None) -> SimpleNamespace:
-        asked.append((dataset, revision))
-        return SimpleNamespace(sha="0123abcd")
+        asked.append(("resolve", dataset, revision))
+        return SimpleNamespace(sha=f"{len(asked):040x}")
 
-    def load(path: str, config: str | None, **settings: Any) -> list[dict[str, Any]]:
-        asked.append((path, config, settings["split"], settings["revision"]))
-        return PROBLEMS
+    def download(dataset: str, *, repo_type: str, revision: str, local_files_only: bool) -> str:
+        assert repo_type == "dataset"
+        asked.append(("cache" if local_files_only else "download", dataset, revision))
+        return str(tmp_path / "snapshot")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: False)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", info)
-    monkeypatch.setattr("datasets.load_dataset", load)
-    task = tasks.get("math500")
-    assert len(task.load("test")) == len(PROBLEMS)
-    hub = "HuggingFaceH4/MATH-500"
-    assert asked == [(hub, None), (hub, None, "test", "0123abcd")]
-    assert task.report["test"].revision == "0123abcd"  # type: ignore[attr-defined]
-    tasks.get("math500", revision="v2").load("test")
-    assert asked[2] == (hub, "v2")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    return asked
 
 
-def test_no_revision_is_invented(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[Any] = []
-    monkeypatch.setattr("datasets.load_dataset", lambda *_, **settings: seen.append(settings["revision"]) or PROBLEMS)
-    task = tasks.get("math500")
-    task.load("test")
-    assert seen == [None]
-    assert task.report["test"].revision is None  # type: ignore[attr-defined]
-    assert "could not be resolved" in caplog.text
+def test_the_pinned_commit_is_loaded_and_recorded_and_then_read_from_the_cache(hub: list[tuple[Any, ...]]) -> None:
+    name = "HuggingFaceH4/MATH-500"
+    for _ in range(2):
+        task = tasks.get("math500")
+        assert len(task.load("test")) == len(PROBLEMS)
+        assert task.report["test"].revision == task.data_revision == PIN  # type: ignore[attr-defined]
+    assert hub == [("download", name, PIN), ("cache", name, PIN)]
+
+
+def test_a_branch_is_resolved_once_and_stays_that_commit(hub: list[tuple[Any, ...]]) -> None:
+    """Nothing follows a moving branch: the second task gets what the first one got, without a network."""
+    first, second = (tasks.get("math500", revision="main").data_revision for _ in range(2))
+    assert first == second == f"{1:040x}"
+    assert hub == [("resolve", "HuggingFaceH4/MATH-500", "main")]
+
+
+def test_a_branch_that_nobody_resolved_is_not_loaded_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    with pytest.raises(Failure, match=r"revision 'main' of HuggingFaceH4/MATH-500 could not be resolved"):
+        tasks.get("math500", revision="main").load("test")
+
+
+def test_every_published_set_is_pinned() -> None:
+    sets = [task for name in tasks.TASKS if isinstance(task := tasks.find(name).made_by, type)]
+    pinned = [task for task in sets if issubclass(task, math_sets.MathSet)]
+    assert len(pinned) >= 7
+    assert all(published.is_commit(task.source.revision) for task in pinned)
+    assert tasks.get("math500", data_dir=".").data_revision is None
+
+
+def test_a_snapshot_in_the_hubs_cache_is_used_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The real client, offline, on a cache in the hub's layout."""
+    folder = tmp_path / "hub" / "datasets--HuggingFaceH4--MATH-500"
+    write(folder / "snapshots" / PIN / "test.jsonl", PROBLEMS)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert len(tasks.get("math500").load("test")) == len(PROBLEMS)
 
 
 def test_offline_says_how_to_give_a_local_copy() -> None:
@@ -253,7 +285,7 @@ def test_offline_says_how_to_give_a_local_copy() -> None:
         tasks.get("omni-math-rule").load("train")
 
 
-def test_a_file_that_is_not_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_on_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
     body = "".join(
         json.dumps(row | {"problem": row["problem"] + "\u2028"}, ensure_ascii=False) + "\n" for row in PROBLEMS
@@ -263,10 +295,15 @@ def test_a_file_that_is_not_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(url)
         return io.BytesIO(body.encode())
 
+    commit = "4793415ef37d31c9cdb4e5b82dbe172f76f8cf08"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: False)
     monkeypatch.setattr("urllib.request.urlopen", open_url)
-    assert len(Small(revision="abc").load("test")) == len(PROBLEMS) - 10
-    assert asked == ["https://raw.githubusercontent.com/KbsdJames/omni-math-rule/abc/omni_math_rule.jsonl"]
+    for _ in range(2):  # the second one from the cache
+        assert len(Small().load("test")) == len(PROBLEMS) - 10
+    assert asked == [f"https://raw.githubusercontent.com/KbsdJames/omni-math-rule/{commit}/omni_math_rule.jsonl"]
+    with pytest.raises(UsageError, match="revision='HEAD' must be a commit"):
+        Small(revision="HEAD").load("test")
 
 
 # ------------------------------------------------------------------------------------------------- errors
