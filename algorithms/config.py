@@ -235,10 +235,16 @@ def _rollouts(settings: Settings, processes: int) -> dict[str, Any]:
         "top_k": sampling.top_k,
         "min_p": None,
         "repetition_penalty": 1.0,
-        "generation_kwargs": None,
+        "generation_kwargs": _vllm_stops(settings),
         "use_vllm": use_vllm(settings),
         **vllm,
     }
+
+
+def _vllm_stops(settings: Settings) -> dict[str, Any] | None:
+    """What vLLM needs to end a rollout at a stop. Special tokens stay in the text in which it looks for one."""
+    stops = settings.sampling.stops.strings
+    return {"stop": stops, "skip_special_tokens": False} if stops and use_vllm(settings) else None
 
 
 VLLM_FIELDS = (

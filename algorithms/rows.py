@@ -37,11 +37,12 @@ def tokens(rows: Iterable[Row]) -> int:
     return sum(len(row.completion_ids) for row in rows)
 
 
-def loss_mask(rows: Sequence[Row]) -> list[list[int]] | None:
-    """For each row and token, 0 where the row does not count; None if all rows count."""
-    if all(row.valid for row in rows):
+def loss_mask(rows: Sequence[Row], left_out: Sequence[bool]) -> list[list[int]] | None:
+    """For each row and token, 0 where the row does not count or is left out; None if all rows count."""
+    counts = [row.valid and not out for row, out in zip(rows, left_out, strict=True)]
+    if all(counts):
         return None
-    return [[int(row.valid)] * len(row.completion_ids) for row in rows]
+    return [[int(count)] * len(row.completion_ids) for row, count in zip(rows, counts, strict=True)]
 
 
 def slice_rows(tensor: Tensor, process: int, rows: int, tokens: int) -> Tensor:

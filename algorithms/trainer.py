@@ -41,6 +41,7 @@ from algorithms.refill import PromptStream
 from algorithms.rows import Row, loss_mask, slice_rows, tokens
 from algorithms.schedule import BudgetSchedule, rate_factor
 from algorithms.settings import Settings
+from algorithms.stops import EndsAtStops, RolloutStops
 from benchmarks.errors import Diverged
 from benchmarks.files import write_json_atomic
 from benchmarks.seeds import derive
@@ -51,7 +52,7 @@ Verify = Callable[[Sequence[int], Sequence[str], Sequence[bool]], list[bool | No
 """(problem indices, completions, finished) -> correct, not correct, or None where the verifier failed."""
 
 
-class RLVRTrainer(GRPOTrainer):
+class RLVRTrainer(EndsAtStops, GRPOTrainer):
     """Trains a policy with any `Algorithm`."""
 
     def __init__(
@@ -62,6 +63,7 @@ class RLVRTrainer(GRPOTrainer):
         self.algorithm = algorithm
         self.settings = settings
         self.verify = verify
+        self.stops = RolloutStops(self, settings.sampling.stops)
         self.cost = Cost()
         self.share_used = 0.0
         """Of the budget, before the current step; what the learning rate's schedule is defined over."""
@@ -94,6 +96,7 @@ class RLVRTrainer(GRPOTrainer):
             self.reference.reset(self.accelerator.unwrap_model(self.model), self.optimizer)
         self._problems = [row["problem"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
+        self.stops.mask_truncated(output, self._rows)
         if self.algorithm.objective.ratio == "none":
             output.pop("old_per_token_logps", None)  # TRL then takes the policy's own, detached: a ratio of 1
         self.cost.steps += 1
@@ -119,7 +122,8 @@ class RLVRTrainer(GRPOTrainer):
         prompts[:] = [row.prompt for row in rows]
         prompt_ids, completion_ids = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
         # No log-probabilities of the sampler's: only TRL's correction for vLLM reads them, and it is off.
-        return prompt_ids, completion_ids, loss_mask(rows), [row.text for row in rows], None, {}, None, []
+        mask, texts = loss_mask(rows, self.stops.leave_out(rows)), [row.text for row in rows]
+        return prompt_ids, completion_ids, mask, texts, None, {}, None, []
 
     def _roll_out(self, prompts: list[str], problems: list[int]) -> list[Row]:
         """Samples one completion for each prompt and judges it."""
@@ -131,16 +135,15 @@ class RLVRTrainer(GRPOTrainer):
         ]
 
     def _judge(self, problems: Sequence[int], texts: Sequence[str], ids: Sequence[list[int]]) -> list[bool | None]:
-        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         with self.cost.clock("verify"):
-            return self.verify(problems, texts, [row[-1] in ends for row in ids])
+            return self.verify(problems, texts, self.stops.finished(ids))
 
     def _greedy(self, rows: Sequence[Row]) -> Tensor:
         """Each local prompt's greedy reward, gathered, (P,); NaN where the verifier failed."""
         firsts = rows[:: self.num_generations]
         with self.cost.clock("generate"), greedy_decoding(self):
             ids, _ = self._generate_single_turn([row.prompt_ids for row in firsts], None, {}, 1)
-        texts = self.processing_class.batch_decode(ids, skip_special_tokens=True)
+        texts = self.stops.read(ids, self.processing_class.batch_decode(ids, skip_special_tokens=True))
         verdicts = self._judge([row.problem for row in firsts], texts, ids)
         self._spend("greedy", len(ids), sum(map(len, ids)))
         return self.accelerator.gather(self._rewards_of(verdicts, ids))
@@ -157,7 +160,7 @@ class RLVRTrainer(GRPOTrainer):
         everything = list(rows)
         missing = self._without_signal(algorithm, rows)
         for _ in range(algorithm.refill_rounds):
-            most = self._most(len(missing))
+            most = int(self.accelerator.gather(self._tensor([len(missing)])).max())
             if most == 0:
                 break
             rounds += 1
@@ -197,9 +200,6 @@ class RLVRTrainer(GRPOTrainer):
         indices = self._refill_stream.take(groups, self.accelerator.process_index, self.accelerator.num_processes)
         batch = [self.train_dataset[index] for index in indices for _ in range(self.num_generations)]
         return self._roll_out([row["prompt"] for row in batch], [row["problem"] for row in batch])
-
-    def _most(self, count: int) -> int:
-        return int(self.accelerator.gather(self._tensor([count])).max())
 
     # -------------------------------------------------------------------------------- rewards and advantages
 

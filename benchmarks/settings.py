@@ -16,6 +16,7 @@ K = Annotated[int, Field(ge=1)]  # not strict: it is a key of a JSON object, whe
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Stop = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Strict(BaseModel):
@@ -30,6 +31,30 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+class Stops(Strict):
+    """Stop strings. `benchmarks/stops.py` has the rule by which they end a completion."""
+
+    before: Annotated[tuple[Stop, ...], Field(max_length=100)] = ()
+    """The completion is read up to the start of the stop."""
+    after: Annotated[tuple[Stop, ...], Field(max_length=100)] = ()
+    """The completion is read up to the end of the stop."""
+
+    @property
+    def strings(self) -> list[str]:
+        """All of them, without repetitions."""
+        return list(dict.fromkeys([*self.before, *self.after]))
+
+    def find(self, text: str) -> int | None:
+        """Returns the position in `text` up to which it is read, or None if no stop is in it."""
+        found = [
+            (start + len(stop), start, start + len(stop) * kept)
+            for stops, kept in ((self.before, False), (self.after, True))
+            for stop in stops
+            if (start := text.find(stop)) >= 0
+        ]
+        return min(found)[2] if found else None
+
+
 class Sampling(Strict):
     """How completions are sampled."""
 
@@ -38,6 +63,8 @@ class Sampling(Strict):
     top_k: Annotated[int, Field(ge=0)]
     """0 switches it off."""
     max_new_tokens: Positive
+    stops: Stops = Stops()
+    """Those of the prompt template, or the suite's in their place; a suite has them at its top (`stops`)."""
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> str:

@@ -23,6 +23,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 
 import algorithms
+import algorithms.stops
 import algorithms.trainer
 from algorithms.config import VLLM_FIELDS, config_fields
 from algorithms.settings import Settings
@@ -48,6 +49,7 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "_metrics": lambda value: isinstance(value["train"]["anything"], list),
     "_tokenizer": lambda value: isinstance(value.pad_token_id, int),
     "eos_token_ids": lambda value: value == [toy.EOS],
+    "mask_truncated_completions": lambda value: value is False,
     "generation_config": lambda value: value.do_sample is True and value.temperature == 1.0,
     "generation_kwargs": lambda value: value["do_sample"] is True and "max_new_tokens" in value,
     "num_generations": lambda value: value == 4,
@@ -60,8 +62,8 @@ ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
 SPECIAL = {toy.PAD, toy.EOS, toy.UNK}
 
 PUBLIC = {
-    "accelerator", "args", "lr_scheduler", "model", "optimizer", "processing_class", "state", "train_dataset",
-    "vllm_generation",
+    "accelerator", "args", "lr_scheduler", "model", "model_wrapped", "optimizer", "processing_class", "state",
+    "train_dataset", "vllm_generation",
 }  # fmt: skip
 """Documented by transformers or TRL; `vllm_generation` has its own test below."""
 
@@ -329,7 +331,14 @@ def leaned_on() -> set[str]:
     used = {node.attr for node in of_self} - methods - state
     parents = {node.attr for node in attributes if ast.unparse(node.value) == "super()"}
     overridden = {name for name in methods if hasattr(GRPOTrainer, name)}
-    return {name for name in used | parents | overridden if not name.startswith("__")}
+    return {name for name in used | parents | overridden | by_stops() if not name.startswith("__")}
+
+
+def by_stops() -> set[str]:
+    """What the part of the trainer in stops.py uses of it."""
+    tree = ast.parse(Path(algorithms.stops.__file__).read_text(encoding="utf-8"))
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in attributes if ast.unparse(node.value) in ("trainer", "self.trainer")}
 
 
 def test_contract_has_every_hook() -> None:

@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 import algorithms
 from algorithms import train as training
 from algorithms.greedy import greedy_decoding
-from algorithms.settings import Settings
+from algorithms.settings import Budget, Settings
 from algorithms.train import TrainSpec
 from algorithms.trainer import RLVRTrainer
 from benchmarks import tasks
 from benchmarks.engines import Chunk, get
 from benchmarks.seeds import derive
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
 from benchmarks.suites.schema import BASE_MODELS
 from tests.vllm.common import needs_vllm
 
@@ -68,7 +69,9 @@ def on_cpu(monkeypatch) -> Iterator[None]:
     os.environ.update(environment)
 
 
-def spec(folder: Path, texts: list[str], *, algorithm: str, seed: int, prompts: list[str]) -> TrainSpec:
+def spec(
+    folder: Path, texts: list[str], *, algorithm: str, seed: int, prompts: list[str], settings: Settings = SETTINGS
+) -> TrainSpec:
     """Which half of all texts is right is decided by their hash; `texts` gets all that is judged."""
 
     def verify(problems, found, finished) -> list[bool | None]:
@@ -77,7 +80,7 @@ def spec(folder: Path, texts: list[str], *, algorithm: str, seed: int, prompts: 
 
     folder.mkdir()
     return TrainSpec(
-        algorithm=algorithms.get(algorithm), settings=SETTINGS, model=MODEL, prompts=prompts, verify=verify,
+        algorithm=algorithms.get(algorithm), settings=settings, model=MODEL, prompts=prompts, verify=verify,
         folder=folder, seed=seed,
     )  # fmt: skip
 
@@ -118,3 +121,33 @@ def test_seeds_of_training_reach_the_rollouts(on_cpu, tmp_path):
         training.train(spec(tmp_path / str(seed), texts, algorithm="grpo", seed=seed, prompts=[prompt] * 8))
     assert len(set(first[:16])) > 8
     assert first[:16] != second[:16]
+
+
+def test_rollouts_end_at_stops(on_cpu, tmp_path, monkeypatch):
+    """A stop over two tokens, "=2": every rollout ends there, or by itself, or at the limit.
+
+    Countdown's tokens are characters, so the token that completes the stop is its last character.
+    """
+    stops = Stops(before=("=2",))
+    settings = SETTINGS.model_copy(
+        update={"budget": Budget(steps=1), "sampling": SETTINGS.sampling.model_copy(update={"stops": stops})}
+    )
+    prompts = [problem.prompt for problem in tasks.get("countdown").load("train")[:16]]
+    rows: list[tuple[list[int], str, bool]] = []
+    judge = RLVRTrainer._judge
+
+    def keep(self, problems, texts, ids):
+        rows.extend(zip(ids, texts, self.stops.finished(ids), strict=True))
+        return judge(self, problems, texts, ids)
+
+    monkeypatch.setattr(RLVRTrainer, "_judge", keep)
+    training.train(spec(tmp_path / "run", [], algorithm="remax", seed=0, prompts=prompts, settings=settings))
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    assert len(rows) == 16 + 4
+    raw = [tokenizer.decode(ids) for ids, _, _ in rows]
+    stopped = [text for text in raw if "=2" in text]
+    assert len(stopped) > 4
+    assert all(text.index("=2") == len(text) - 2 for text in stopped)
+    for written, (_, text, finished) in zip(raw, rows, strict=True):
+        assert finished if "=2" in written or written.endswith("<eos>") else not finished
+        assert text == written.removesuffix("=2").removesuffix("<eos>").replace("<pad>", "")
