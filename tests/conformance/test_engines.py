@@ -6,6 +6,7 @@ The statistical tests have a false-alarm rate of 1e-4 each, over seeds; the seed
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import scipy.stats
 
 from benchmarks.engines import Chunk, Completion, Engine, get
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
 from tests.benchmarks.tiny_model import PROMPTS, make_folder
 
 FALSE_ALARM = 1e-4
@@ -76,8 +77,52 @@ class EngineConformance:
         assert all(c.tokens >= len(c.text.replace("\\boxed{", "#")) + 1 for c in found)
 
 
+STOPPING = SAMPLING.model_copy(
+    update={"max_new_tokens": 30, "stops": Stops(before=("=7", "<pad>", "7)\n"), after=(":7", "(("))}
+)
+"""Over two and three tokens, at a special token, and both kinds."""
+
+
 class ModelEngineConformance(EngineConformance):
     """For engines that sample from the checkpoint they are given."""
+
+    def test_stops_end_completions_where_the_text_says(self, engine):
+        """By the definition: the first token with which the text holds a stop is the last one, and it counts.
+
+        One token is one character, or a box, or a special token.
+        """
+        found = [c for row in engine.sample(Chunk(PROMPTS, 100, 5, "a"), STOPPING) for c in row]
+        stopped = [c for c in found if c.cut is not None]
+        assert len(stopped) > 50 and len(found) - len(stopped) > 50
+        for c in found:
+            raw = c.text if c.raw is None else c.raw
+            pieces = re.findall(r"<[a-z]+>|\\boxed\{|.", raw, re.DOTALL)
+            held = [
+                any(stop in "".join(pieces[: t + 1]) for stop in STOPPING.stops.strings) for t in range(len(pieces))
+            ]
+            assert held == [False] * (len(pieces) - (c.cut is not None)) + [True] * (c.cut is not None)
+            if c.cut is not None:
+                assert (c.tokens, c.finished) == (len(pieces), True)
+            ended = next((stop for stop in STOPPING.stops.strings if raw.endswith(stop)), "")
+            read = raw.removesuffix(ended) if ended in STOPPING.stops.before else raw
+            assert c.text == re.sub("<pad>|<unk>", "", read)
+        assert {stop for c in stopped for stop in STOPPING.stops.strings if c.raw.endswith(stop)} == {
+            *STOPPING.stops.strings
+        }
+
+    def test_stops_are_met_by_the_same_token_in_every_engine(self, engine, folder):
+        """Greedy: what one engine reads is what the definition makes of the other's completions without stops."""
+        greedy = SAMPLING.model_copy(update={"top_k": 1, "max_new_tokens": 30})
+        plain = [row[0] for row in get("transformers")(folder).sample(Chunk(PROMPTS, 1, 5, "a"), greedy)]
+        for stops in (Stops(before=(")7",)), Stops(after=("7\n7",)), Stops(before=("<unk>",)), Stops(before=("77",))):
+            asked = greedy.model_copy(update={"stops": stops})
+            found = [row[0] for row in engine.sample(Chunk(PROMPTS, 1, 5, "a"), asked)]
+            for c, whole in zip(found, plain, strict=True):
+                everything = whole.text if whole.raw is None else whole.raw
+                cut = stops.find(everything)
+                assert (c.cut, c.finished) == (cut, cut is not None)
+                raw = everything if cut is None else everything[: everything.find(stops.strings[0])] + stops.strings[0]
+                assert (c.text if c.raw is None else c.raw) == raw
 
     @pytest.mark.parametrize(
         "temperature, top_p, top_k", [(1.0, 1.0, 0), (0.7, 1.0, 0), (1.3, 0.8, 0), (1.0, 1.0, 5), (0.8, 0.9, 7)]

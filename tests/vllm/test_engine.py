@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from benchmarks.engines import Chunk, Completion, get
+from benchmarks.engines.base import encode
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation.plan import PlannedChunk, Question, plan_round
@@ -67,8 +68,8 @@ def planned() -> list[PlannedChunk]:
     problems = [Problem(f"p{i}", PROMPTS[0], "24", {}) for i in range(4)]
     question = Question(
         dataset="test", model="m", problems="h", n_problems=4, task_version=1, verifier="countdown",
-        verifier_version=1, prompt_template="raw", sampling={}, design=DESIGN.to_json(), seed=0, engine="vllm",
-        rows_per_batch=32,
+        task_revision=None, verifier_version=1, prompt_template="raw", prompts="p", chat=False, sampling={},
+        design=DESIGN.to_json(), seed=0, engine="vllm", engine_version="1", precision="float32", rows_per_batch=32,
     )  # fmt: skip
     return [chunk for number in range(3) for chunk in plan_round(question, problems, number, DESIGN)]
 
@@ -157,13 +158,12 @@ def test_float32_is_the_default_on_a_cpu(folder, engine):
 # ------------------------------------------------------------------------------------------------ the rest
 
 
-def test_chat_prompts_are_put_into_the_tokenizers_template(engine, monkeypatch):
-    with pytest.raises(UsageError, match="no chat template"):
-        engine.sample(Chunk(PROMPTS, 1, 5, "a", chat=True), SAMPLING)
-    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    monkeypatch.setattr(engine.tokenizer, "chat_template", template)
-    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), SAMPLING) for chat in (False, True))
-    assert plain == chat
+def test_prompts_of_a_chat_template_get_no_second_start(engine, monkeypatch):
+    asked = []
+    monkeypatch.setattr(engine, "tokenizer", lambda prompt, **settings: asked.append(settings) or {"input_ids": [3]})
+    for chat in (False, True):
+        encode(engine.tokenizer, Chunk(PROMPTS[:1], 1, 5, "a", chat=chat))
+    assert asked == [{"add_special_tokens": True}, {"add_special_tokens": False}]
 
 
 def test_prompts_that_do_not_fit_are_refused(engine):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from benchmarks.engines.base import Chunk, check_lengths
-from benchmarks.engines.identity import identify, model_hash
+from benchmarks.engines.base import Chunk, check_lengths, encode
+from benchmarks.engines.identity import checkpoint_dtype, identify, model_hash
 from benchmarks.engines.loading import load_model
 from benchmarks.engines.transformers import TransformersEngine
 from benchmarks.errors import Failure, UsageError
@@ -45,11 +46,14 @@ def engine(request, folder):
 
 def sampled_ids(engine: TransformersEngine, chunk: Chunk, sampling: Sampling) -> torch.Tensor:
     """The new ids of every row, prompt-major, before they become text. Prompts in the order of the engine's batches."""
-    seen: list[torch.Tensor] = []
-    original = engine._completions
-    engine._completions = lambda ids_BT: seen.append(ids_BT) or original(ids_BT)
+    seen: list[list[int]] = []
+    reader, watch = engine._reader(sampling.stops)
+    assert watch is None
+    read = reader.read
+    reader.read = lambda ids: seen.append(ids) or read(ids)
     engine.sample(chunk, sampling)
-    return torch.cat(seen)
+    del reader.read
+    return torch.tensor([row + [0] * (sampling.max_new_tokens - len(row)) for row in seen])
 
 
 def by_length(engine: TransformersEngine) -> tuple[str, ...]:
@@ -144,13 +148,11 @@ def test_threads_and_the_global_generator_are_left_alone(engine):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_chat_prompts_are_put_into_the_tokenizers_template(folder):
-    engine = TransformersEngine(str(folder))
-    with pytest.raises(UsageError, match="no chat template"):
-        engine.sample(Chunk(PROMPTS, 1, 5, "a", chat=True), SAMPLING)
-    engine.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    plain, chat = (engine.sample(Chunk(PROMPTS, 2, 5, "a", chat=chat), SAMPLING) for chat in (False, True))
-    assert plain == chat
+def test_prompts_of_a_chat_template_get_no_second_start(folder):
+    tokenizer = TransformersEngine(str(folder)).tokenizer
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 1)])
+    plain, chat = (encode(tokenizer, Chunk(PROMPTS, 2, 5, "a", chat=chat)) for chat in (False, True))
+    assert plain == [[1, *ids] for ids in chat]
 
 
 # ------------------------------------------------------------------------------------------------ what cannot be
@@ -308,6 +310,41 @@ def test_the_hash_is_of_what_the_model_is(folder, copy, tmp_path):
     weights.write_bytes(bytes(content))
     assert model_hash(str(copy)) != model_hash(str(folder))
     assert model_hash("owner/name") is None
+
+
+def adapters(folder, path, base):
+    path.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / name, path)
+    (path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base), "r": 4}))
+    return str(path)
+
+
+def test_adapters_are_another_model_on_another_base(folder, tmp_path):
+    """The same adapters, by the same path, on a base that has other weights by now."""
+    base = shutil.copytree(folder, tmp_path / "base")
+    path = adapters(folder, tmp_path / "adapters", base)
+    before = identify(path)
+    assert before == identify(path) and before.hash not in (None, model_hash(path))
+    shutil.copy(make_folder(tmp_path / "other", seed=1) / "model.safetensors", base)
+    assert model_hash(path) is not None and identify(path).hash != before.hash
+    shutil.rmtree(base)
+    with pytest.raises(UsageError, match=r"base' does not exist"):
+        identify(path)
+
+
+def test_a_checkpoints_number_format_is_told_without_loading_it(folder, copy, tmp_path):
+    assert checkpoint_dtype(str(folder)) == "float32"
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    assert checkpoint_dtype(str(copy)) == "bfloat16"
+    assert checkpoint_dtype(adapters(folder, tmp_path / "adapters", copy)) == "bfloat16"
+    (copy / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
+    assert checkpoint_dtype(str(copy)) == "float32"  # that of the weights
+    asked = {"float32": {}, "bfloat16": {"dtype": "bfloat16"}}
+    assert {name: TransformersEngine.precision(str(folder), None, s) for name, s in asked.items()} == {
+        name: name for name in asked
+    }
 
 
 def test_hub_models_are_identified_by_their_commit(folder, tmp_path, monkeypatch):

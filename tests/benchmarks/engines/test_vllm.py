@@ -35,7 +35,9 @@ class LLM:
     def __init__(self, **settings: object) -> None:
         self.settings = settings
         self.asked: list = []
-        config = types.SimpleNamespace(max_model_len=settings.get("max_model_len", 64))
+        config = types.SimpleNamespace(
+            max_model_len=settings.get("max_model_len", 64), try_get_generation_config=lambda: {"eos_token_id": [1, 7]}
+        )
         self.llm_engine = types.SimpleNamespace(model_config=config)
         if "broken" in str(settings["model"]):
             raise ValueError("1 validation error for ModelConfig\n  Value error, no such architecture")
@@ -89,7 +91,9 @@ def test_every_setting_of_the_distribution_is_stated(fake, folder):
     stated = vars(engine.llm.asked[0][1][0])
     assert (stated["temperature"], stated["top_p"], stated["top_k"], stated["max_tokens"]) == (0.6, 0.95, -1, 12)
     assert (stated["repetition_penalty"], stated["presence_penalty"], stated["frequency_penalty"]) == (1.0, 0.0, 0.0)
-    assert (stated["min_p"], stated["min_tokens"], stated["stop"], stated["ignore_eos"]) == (0.0, 0, None, False)
+    assert (stated["min_p"], stated["min_tokens"], stated["stop"], stated["ignore_eos"]) == (0.0, 0, [], False)
+    assert stated["stop_token_ids"] == [1, 7]
+    assert stated["detokenize"] is False
 
 
 def test_no_two_requests_share_a_seed(fake, folder):
