@@ -35,7 +35,8 @@ MAX_LINES_OF_A_FUNCTION = 60
 
 TORCH = ("torch", "trl", "transformers", "accelerate", "peft", "deepspeed", "vllm", "tokenizers", "safetensors")
 GROUND = tuple(
-    f"benchmarks.{name}" for name in ("errors", "files", "outside", "progress", "registry", "seeds", "settings")
+    f"benchmarks.{name}"
+    for name in ("errors", "files", "outside", "progress", "registry", "seeds", "settings", "stops")
 )
 """What everybody may use."""
 MEASURING = tuple(
@@ -52,14 +53,15 @@ ROOMS: dict[str, set[str]] = {
     "registry": {"errors"},
     "outside": {"errors", "registry"},
     "settings": {"errors"},
+    "stops": {"settings"},
     # what a problem, a verdict and a number are
-    "tasks": {"errors", "outside", "seeds"},
+    "tasks": {"errors", "files", "outside", "seeds", "settings"},
     "verifiers": {"errors", "outside", "tasks"},
     "statistics": {"errors", "files", "settings"},
     "records": {"errors", "files", "settings", "statistics"},
     # what trains, what samples, what reads
-    "algorithms": {"errors", "files", "outside", "seeds", "settings"},
-    "engines": {"errors", "files", "registry", "seeds", "settings", "tasks"},
+    "algorithms": {"errors", "files", "outside", "seeds", "settings", "stops"},
+    "engines": {"errors", "files", "registry", "seeds", "settings", "stops"},
     "launchers": {"errors", "registry", "settings"},
     "importers": {"errors", "files", "registry", "statistics", "verifiers"},
     "base_models": {"seeds", "tasks"},
@@ -69,12 +71,13 @@ ROOMS: dict[str, set[str]] = {
         "launchers",
     },
     "evaluation": {
-        *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
+        *("errors", "files", "progress", "seeds", "settings", "stops", "tasks", "verifiers", "statistics", "records"),
+        "engines",
     },
     "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
     "runs": {
-        *("errors", "files", "outside", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
-        *("engines", "launchers", "importers", "suites", "evaluation"),
+        *("errors", "files", "outside", "progress", "seeds", "settings", "tasks", "statistics", "records"),
+        *("algorithms", "engines", "launchers", "importers", "suites", "evaluation"),
     },
     "perf": {
         *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
@@ -82,7 +85,8 @@ ROOMS: dict[str, set[str]] = {
     },
     # the command line
     "cli": {
-        *("errors", "outside", "progress", "tasks", "verifiers", "statistics", "records", "algorithms", "engines"),
+        *("errors", "outside", "progress", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
+        "engines",
         *("launchers", "importers", "suites", "runs", "leaderboards"),
     },
     "__main__": {"errors", "cli"},

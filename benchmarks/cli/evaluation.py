@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from benchmarks.cli.options import (
     EngineOption,
@@ -33,6 +34,12 @@ def evaluate(
     sampled: Annotated[
         str | None, typer.Option("--model", help="Model for samples that a re-grade lacks; default: the run's.")
     ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="With --regrade: cut completions before this text; repeatable.")
+    ] = None,
+    stop_after: Annotated[
+        list[str] | None, typer.Option("--stop-after", help="With --regrade: cut them behind this text; repeatable.")
+    ] = None,
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
@@ -42,7 +49,8 @@ def evaluate(
 
     The result includes the gap if OUT holds the base's record. With --regrade, MODEL is the folder of a finished run,
     OUT/SUITE/CELL: today's verifier grades its stored completions again, and the record is rewritten. Re-grade the base
-    of a suite first, and then the runs that are measured from it.
+    of a suite first, and then the runs that are measured from it. With --stop or --stop-after, the completions are cut
+    anew at these texts, in place of the stops that they were sampled with.
     """
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
@@ -52,8 +60,10 @@ def evaluate(
     if regrade:
         if n or design:
             raise UsageError("--n and --design do not go with --regrade: stored samples keep their design.")
-        _regrade(Path(model), dataset or [], sampled, workers, quiet)
+        _regrade(Path(model), dataset or [], sampled, (stop or [], stop_after or []), workers, quiet)
         return
+    if stop or stop_after:
+        raise UsageError("--stop and --stop-after are for --regrade; a suite's stops are set in its file (stops:).")
     if sampled:
         raise UsageError("--model is only for --regrade: give the model to evaluate as the argument.")
     asked = with_design(load_suite(suite, ""), n, design)
@@ -64,15 +74,25 @@ def evaluate(
     show([record, *filter(None, [run.base()])], out / asked.name, run.folder)
 
 
-def _regrade(folder: Path, datasets: list[str], model: str | None, workers: int | None, quiet: bool) -> None:
+def _regrade(
+    folder: Path, datasets: list[str], model: str | None, stops: tuple[list[str], list[str]], workers: int | None,
+    quiet: bool,
+) -> None:  # fmt: skip
     """Grades a run's completions again and prints what changed."""
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
     from benchmarks.runs.regrade_run import RunFolder
     from benchmarks.runs.run_folder import Place
+    from benchmarks.settings import Stops, explain
 
+    other = None
+    if any(stops):
+        try:
+            other = Stops.model_validate({"before": tuple(stops[0]), "after": tuple(stops[1])})
+        except ValidationError as error:
+            raise UsageError(f"--stop: {explain(Stops, error)}") from error
     with Progress(quiet) as progress:
-        done = RunFolder.read(folder).regrade(Place(workers=workers, progress=progress), datasets, model)
+        done = RunFolder.read(folder).regrade(Place(workers=workers, progress=progress), datasets, model, other)
     for name, found in done.datasets.items():
         drawn = f", {found.result.sampled} more drawn" if found.result and found.result.sampled else ""
         print(f"{name}: {found.changed} verdicts changed{drawn}")

@@ -23,12 +23,12 @@ def list_(out: OutOption = Path("runs")) -> None:
     from benchmarks.launchers import LAUNCHERS
     from benchmarks.outside import Kind, offers
     from benchmarks.suites import schema as suite
-    from benchmarks.tasks.prompts import CHAT, TEMPLATES
+    from benchmarks.tasks import prompts
 
     tables: dict[str, Iterable[str]] = {
         "algorithms": algorithms.ALGORITHMS, "suites": suite.known(),
         "tasks": tasks.TASKS, "verifiers": verifiers.VERIFIERS,
-        "engines": ENGINES, "prompt templates": [*TEMPLATES, CHAT], "launchers": LAUNCHERS, "import formats": IMPORTERS,
+        "engines": ENGINES, "prompt templates": prompts.known(), "launchers": LAUNCHERS, "import formats": IMPORTERS,
     }  # fmt: skip
     kinds: dict[str, Kind] = {f"{kind.name}s": kind for kind in (algorithms.KIND, tasks.KIND, verifiers.KIND)}
     for what, table in tables.items():

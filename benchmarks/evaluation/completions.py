@@ -26,7 +26,10 @@ COMPLETIONS_SCHEMA = pa.schema(
         pa.field("problem_id", pa.string(), nullable=False),
         pa.field("round", pa.int16(), nullable=False),
         pa.field("sample", pa.int32(), nullable=False),  # 0, 1, ... within the problem, over all rounds
-        pa.field("text", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # what the verifier read
+        pa.field("raw", pa.string()),  # all that the model wrote; null: the same as text
+        pa.field("cut", pa.int32()),  # the position in raw, in characters, up to which it was read; null: no stop
+        pa.field("special", pa.list_(pa.string())),  # the special tokens in raw, which the verifier did not see
         pa.field("verdict", pa.string(), nullable=False),
         pa.field("chain", pa.bool_()),  # null where the task cannot say
         pa.field("tokens", pa.int32(), nullable=False),
@@ -102,13 +105,21 @@ def read_tables(path: Path) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group).cast(COMPLETIONS_SCHEMA)
+                table = _with_all_columns(file.read_row_group(group)).cast(COMPLETIONS_SCHEMA)
                 rows += table.num_rows
                 yield table.replace_schema_metadata(None)
     except _DAMAGED as error:
         raise _damaged(path, error) from error
     if rows != meta.rows:
         raise _damaged(path, ValueError(f"{rows} rows, {meta.rows} expected"))
+
+
+def _with_all_columns(table: pa.Table) -> pa.Table:
+    """Adds the columns that files of earlier versions lack. These have no stops and no special tokens."""
+    lacking = [field for field in COMPLETIONS_SCHEMA if field.nullable and field.name not in table.column_names]
+    for field in lacking:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(COMPLETIONS_SCHEMA.names)
 
 
 def _damaged(path: Path, error: Exception) -> Failure:
@@ -136,7 +147,24 @@ def move_aside(path: Path, folder: Path) -> Path:
 
 
 def make_table(columns: dict[str, Sequence[Any]]) -> pa.Table:
-    """Returns the rows as a table of `COMPLETIONS_SCHEMA`. Replaces characters that are not valid Unicode."""
-    texts = [text if text.isprintable() else text.encode("utf-8", "replace").decode() for text in columns["text"]]
-    arrays = [pa.array(texts if f.name == "text" else columns[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
+    """Returns the rows as a table of `COMPLETIONS_SCHEMA`. Replaces characters that are not valid Unicode.
+
+    Columns that may be null can be left out.
+    """
+    columns = {f.name: [None] * len(columns["text"]) for f in COMPLETIONS_SCHEMA if f.nullable} | columns
+    valid = {name: [_valid(text) for text in columns[name]] for name in ("text", "raw")}
+    arrays = [pa.array({**columns, **valid}[f.name], type=f.type) for f in COMPLETIONS_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=COMPLETIONS_SCHEMA)
+
+
+def with_column(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    """Returns a table of `COMPLETIONS_SCHEMA` with other values in one column."""
+    index = COMPLETIONS_SCHEMA.get_field_index(name)
+    field = COMPLETIONS_SCHEMA.field(index)
+    return table.set_column(index, field, pa.array(values, type=field.type))
+
+
+def _valid(text: str | None) -> str | None:
+    if text is None or text.isprintable():
+        return text
+    return text.encode("utf-8", "replace").decode()  # character by character, so that `cut` stays right

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from benchmarks.errors import Failure
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.seeds import derive
 from benchmarks.statistics.passk import Design
-from benchmarks.tasks import Problem, prompts
+from benchmarks.tasks import Problem
 
 PLAN = "plan.json"
+SCHEMA = 2
+"""Plans of schema 1 did not say what the prompts, the stops, the precision and the engine's version were."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,22 @@ class Question:
     task_version: int | str | None
     verifier: str
     verifier_version: int | str
+    task_revision: str | None
+    """The resolved commit of the task's data. None: it is no published dataset, or a local copy."""
     prompt_template: str
+    """The template's name."""
+    prompts: str
+    """Content hash of the whole prompts in the order of the problems."""
+    chat: bool
+    """Whether a chat template made the prompts."""
     sampling: dict[str, Any]
+    """With the stops."""
     design: dict[str, Any]
     seed: int
     engine: str
+    engine_version: str
+    precision: str
+    """The number format in which the engine computes."""
     rows_per_batch: int
     """Rows per batch, which decides the chunks. The worker count is left out because no result depends on it."""
 
@@ -64,13 +77,13 @@ class PlannedChunk:
 def plan_round(question: Question, problems: Sequence[Problem], number: int, design: Design) -> list[PlannedChunk]:
     """Returns the chunks of one round for the problems that are still sampled; the arguments alone determine them.
 
+    The `prompt` of these problems is the whole prompt (`prompts.render_all`).
     Problems with prompts of similar length share a chunk, and the longest come first. Each chunk's seed is the hash of
     the dataset, the cell's seed, the round, and what the chunk holds.
     """
     first, last = (0, *design.rounds)[number], design.rounds[number]
     rows = question.rows_per_batch
-    chat = question.prompt_template == prompts.CHAT
-    texts = {p.problem_id: p.prompt if chat else prompts.render(question.prompt_template, p.prompt) for p in problems}
+    texts = {p.problem_id: p.prompt for p in problems}
     order = sorted(texts, key=lambda problem_id: (-len(texts[problem_id]), problem_id))
     width = max(1, rows // (last - first))
     planned: list[PlannedChunk] = []
@@ -80,7 +93,7 @@ def plan_round(question: Question, problems: Sequence[Problem], number: int, des
             n = min(last - sample, rows) if width == 1 else last - first
             seed = derive("evaluate", question.dataset, question.seed, number, sample, n, *ids)
             key = f"round{number}-{len(planned):06d}-{seed:016x}"
-            chunk = Chunk(tuple(texts[i] for i in ids), n, seed, key, chat)
+            chunk = Chunk(tuple(texts[i] for i in ids), n, seed, key, question.chat)
             planned.append(PlannedChunk(chunk, ids, number, sample))
     return planned
 
@@ -88,11 +101,16 @@ def plan_round(question: Question, problems: Sequence[Problem], number: int, des
 # ------------------------------------------------------------------------------------------------ the folder
 
 
-def claim(folder: Path, question: Question) -> None:
-    """Writes the plan if the folder has none. Raises Failure for another plan, or for files without a plan."""
+def claim(folder: Path, question: Question, complete: bool = False) -> None:
+    """Writes the plan if the folder has none. Raises Failure for another plan, or for files without a plan.
+
+    A complete evaluation may be of another version of the engine: nothing is added to it, and its record says which.
+    """
     path = folder / PLAN
     if path.exists():
-        _refuse_difference(folder, read_question(folder), question)
+        found = read_question(folder)
+        asked = replace(question, engine_version=found.engine_version) if complete else question
+        _refuse_difference(folder, found, asked)
         return
     foreign = sorted(name for name in os.listdir(folder) if name[0] != ".") if folder.is_dir() else []
     if foreign:
@@ -102,7 +120,7 @@ def claim(folder: Path, question: Question) -> None:
 
 def write_question(folder: Path, question: Question) -> None:
     """Writes the folder's plan and replaces an existing one."""
-    write_json_atomic(folder / PLAN, {"schema": 1, "hash": question.hash, "question": asdict(question)})
+    write_json_atomic(folder / PLAN, {"schema": SCHEMA, "hash": question.hash, "question": asdict(question)})
 
 
 def read_question(folder: Path) -> Question:
@@ -110,8 +128,13 @@ def read_question(folder: Path) -> Question:
     path = folder / PLAN
     try:
         data = loads_strict(read_text(path))
+        if data["schema"] == 1:
+            raise Failure(
+                f"{path} is of an earlier version of this program, which did not write down all that its samples "
+                "depend on: go on with that version, choose another folder, or remove this one."
+            )
         question = Question(**data["question"])
-        if data["schema"] != 1 or data["hash"] != question.hash:
+        if data["schema"] != SCHEMA or data["hash"] != question.hash:
             raise ValueError("its hash is not that of its content")
     except (ValueError, KeyError, TypeError) as error:
         raise Failure(f"{path} is damaged: {error}.") from error
@@ -125,6 +148,12 @@ def _refuse_difference(folder: Path, found: Question, asked: Question) -> None:
         name = different[0]
         more = f" (and {len(different) - 1} more differ)" if len(different) > 1 else ""
         hint = ", or re-grade it with --regrade" if different == ["verifier_version"] else ""
+        if different == ["engine_version"]:
+            raise Failure(
+                f"{folder} holds an unfinished evaluation by {found.engine} {found.engine_version}, and "
+                f"{asked.engine_version} is installed: install {found.engine_version} to finish it, choose another "
+                "folder, or remove this one."
+            )
         raise Failure(
             f"{folder} holds an evaluation with {name} = {old.get(name)!r}, but you asked for {new.get(name)!r}{more}: "
             f"choose another folder, remove this one{hint}."

@@ -4,6 +4,9 @@
 
 Each problem keeps the order of its samples, and the design's stopping rule is applied again. A problem that now stops
 earlier keeps its later samples in the file, but they no longer count. A problem that now continues needs more samples.
+
+The completions can also be cut anew, at other stops than they were sampled with. A stop that has ended a completion
+cannot be dropped, because nobody knows how the completion would have gone on.
 """
 
 from __future__ import annotations
@@ -18,15 +21,17 @@ import pyarrow as pa
 from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
-from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA
+from benchmarks.evaluation.cuts import Cuts
 from benchmarks.evaluation.grading import judge
 from benchmarks.evaluation.plan import Question, problems_hash, read_question, write_question
 from benchmarks.evaluation.stage import COMPLETIONS, RESULT, SHARDS, DatasetResult, Run
 from benchmarks.evaluation.tally import Tally
+from benchmarks.files import content_hash
 from benchmarks.progress import Progress
-from benchmarks.settings import Sampling
+from benchmarks.settings import Sampling, Stops
 from benchmarks.statistics.passk import design_from_json
 from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import Prompts, Template, render_all
 from benchmarks.verifiers import Verifier
 
 _ROWS = 4096
@@ -51,24 +56,31 @@ def regrade(
     verifier: Verifier,
     *,
     pool: EnginePool | None = None,
+    template: str | Template | None = None,
+    stops: Stops | None = None,
     progress: Progress | None = None,
 ) -> Regrade:
     """Grades the folder's completions again, and samples what is missing if `pool` offers the same model.
 
-    Raises Failure for an unfinished evaluation, for problems other than the sampled ones, and for damaged files.
+    `template` is what the run was sampled with, which only sampling needs. `stops` cut the completions anew. Raises
+    Failure for an unfinished evaluation, for problems or prompts other than the sampled ones, for a completion that was
+    ended by a stop that is not among `stops`, and for damaged files.
     """
     folder = Path(folder)
     old = read_question(folder)
     if problems_hash(problems) != old.problems:
         raise Failure(f"{folder} was sampled for other problems than these: a re-grade needs the same ones.")
     new = replace(old, verifier=verifier.name, verifier_version=verifier.version)
+    if stops is not None:
+        new = replace(new, sampling={**old.sampling, "stops": stops.model_dump(mode="json")})
     _check_pool(pool, old)
+    prompts = None if pool is None else _prompts(folder, old, template, problems, pool)
     if _was_begun(folder, new):
-        result = None if pool is None else _sample(folder, new, problems, verifier, pool, progress)
+        result = None if pool is None else _sample(folder, new, problems, verifier, pool, prompts, progress)
         return Regrade(result, (), 0)
     if not (folder / COMPLETIONS).exists() or (not (folder / RESULT).exists() and (folder / SHARDS).exists()):
         raise Failure(f"{folder} holds an evaluation that is not finished: finish it first.")
-    graded = _Graded(folder, new, problems, verifier)
+    graded = _Graded(folder, old, new, problems, verifier)
     target = folder / f".{COMPLETIONS}.regraded"
     try:
         with (progress or Progress(quiet=True)).stage(f"grade {old.dataset}", graded.rows, "completions") as stage:
@@ -79,13 +91,17 @@ def regrade(
         _replace(folder, new, target)
     finally:
         target.unlink(missing_ok=True)
-    return Regrade(_sample(folder, new, problems, verifier, pool, progress), lacking, graded.changed)
+    return Regrade(_sample(folder, new, problems, verifier, pool, prompts, progress), lacking, graded.changed)
 
 
 class _Graded:
     """The stored completions with new verdicts, one row group at a time."""
 
-    def __init__(self, folder: Path, question: Question, problems: Sequence[Problem], verifier: Verifier) -> None:
+    def __init__(
+        self, folder: Path, old: Question, question: Question, problems: Sequence[Problem], verifier: Verifier
+    ) -> None:
+        before, after = (Sampling(**asked.sampling).stops for asked in (old, question))
+        self.cuts = None if before == after else Cuts(folder, before, after)
         self.source = folder / COMPLETIONS
         meta = completions.read_meta(self.source)
         self.rows = meta.rows
@@ -104,15 +120,14 @@ class _Graded:
                 advance(table.num_rows)
 
     def _grade(self, table: pa.Table) -> pa.Table:
+        table = table if self.cuts is None else self.cuts.cut(table)
         problems = [self.problems[problem_id] for problem_id in table["problem_id"].to_pylist()]
         verdicts, chains = judge(self.verifier, problems, table["text"].to_pylist(), table["finished"].to_pylist())
         values = [verdict.value for verdict in verdicts]
         before = zip(table["verdict"].to_pylist(), table["chain"].to_pylist(), strict=True)
         self.changed += sum(new != old for new, old in zip(zip(values, chains, strict=True), before, strict=True))
         for name, column in (("verdict", values), ("chain", chains)):
-            index = COMPLETIONS_SCHEMA.get_field_index(name)
-            field = COMPLETIONS_SCHEMA.field(index)
-            table = table.set_column(index, field, pa.array(column, type=field.type))
+            table = completions.with_column(table, name, column)
         self.tally.add(table)
         return table
 
@@ -124,6 +139,28 @@ def _check_pool(pool: EnginePool | None, question: Question) -> None:
         raise UsageError(f"the completions are of another model ({question.model[:12]}) than '{pool.model.path}'.")
     if pool.spec.name != question.engine:
         raise UsageError(f"the completions were sampled with engine '{question.engine}', not '{pool.spec.name}'.")
+    for what, then, now in (
+        ("version", question.engine_version, pool.spec.version),
+        ("precision", question.precision, pool.spec.precision),
+    ):
+        if then != now:
+            raise UsageError(
+                f"the completions were sampled by {question.engine} with {what} {then}, and further ones would be with "
+                f"{now}: restore {then}, or evaluate the model in another folder."
+            )
+
+
+def _prompts(
+    folder: Path, question: Question, template: str | Template | None, problems: Sequence[Problem], pool: EnginePool
+) -> Prompts:
+    """Returns the prompts that the samples had. Raises Failure if the template makes other ones by now."""
+    prompts = render_all(template or question.prompt_template, problems, pool.spec.tokenizer)
+    if content_hash(prompts.texts) != question.prompts:
+        raise Failure(
+            f"{folder} was sampled with other prompts than template '{question.prompt_template}' makes now: "
+            "no samples can be added to it."
+        )
+    return prompts
 
 
 def _replace(folder: Path, question: Question, graded: Path) -> None:
@@ -144,11 +181,11 @@ def _was_begun(folder: Path, question: Question) -> bool:
 
 def _sample(
     folder: Path, question: Question, problems: Sequence[Problem], verifier: Verifier, pool: EnginePool | None,
-    progress: Progress | None,
+    prompts: Prompts | None, progress: Progress | None,
 ) -> DatasetResult:  # fmt: skip
     """Samples what is missing, and writes the counts and the result."""
     design, sampling = design_from_json(question.design), Sampling(**question.sampling)
-    run = Run(folder, question, problems, verifier, design, sampling, pool)
+    run = Run(folder, question, problems, verifier, design, sampling, pool, prompts)
     done = run.open()
     assert done is None, "the result was removed before"
     with (progress or Progress(quiet=True)).stage(f"sample {question.dataset}", unit="completions") as stage:

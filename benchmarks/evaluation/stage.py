@@ -26,12 +26,13 @@ from benchmarks.evaluation.completions import Meta
 from benchmarks.evaluation.grading import judge
 from benchmarks.evaluation.plan import PlannedChunk, Question, claim, plan_round, problems_hash, read_question
 from benchmarks.evaluation.tally import Tally
-from benchmarks.files import file_sha256, loads_strict, read_text, write_json_atomic
+from benchmarks.files import content_hash, file_sha256, loads_strict, read_text, write_json_atomic
 from benchmarks.progress import Progress, Stage
 from benchmarks.settings import Sampling
 from benchmarks.statistics.counts import Counts, read_counts, write_counts
 from benchmarks.statistics.passk import Design
 from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import Prompts, Template, find, render_all
 from benchmarks.verifiers import Verifier
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class DatasetResult:
                 "seconds": self.seconds,
                 "chains": self.chains,
                 "versions": {"task": question.task_version, "verifier": question.verifier_version},
+                "data_revision": question.task_revision,
+                "precision": question.precision,
                 "engine": self.engine,
                 **{
                     name: {"path": file.relative_to(record_folder).as_posix(), "sha256": hashes[name]}
@@ -126,23 +129,30 @@ def evaluate_dataset(
     task_version: int | str | None,
     design: Design,
     sampling: Sampling,
-    prompt_template: str,
+    prompt_template: str | Template,
     seed: int,
     folder: Path | str,
     progress: Progress | None = None,
+    task_revision: str | None = None,
 ) -> DatasetResult:
     """Samples and verifies `problems` under `design` with the pool's model, and keeps what `folder` already holds.
 
-    The result does not depend on the number of workers. Raises UsageError for an unknown template or a model that
-    cannot be loaded. Raises Failure for a folder of another question, damaged files, a full disk or a crashed worker.
+    The template's stops are those of the sampling. The result does not depend on the number of workers. Raises
+    UsageError for an unknown template or a model that cannot be loaded. Raises Failure for a folder of another
+    question, damaged files, a full disk or a crashed worker.
     """
+    template = find(prompt_template)
+    prompts = render_all(template, problems, pool.spec.tokenizer)
+    sampling = sampling.model_copy(update={"stops": template.stops})
     question = Question(
         dataset=dataset, model=pool.model.identity, problems=problems_hash(problems), n_problems=len(problems),
         task_version=task_version, verifier=verifier.name, verifier_version=verifier.version,
-        prompt_template=prompt_template, sampling=sampling.model_dump(mode="json"), design=design.to_json(),
-        seed=seed, engine=pool.spec.name, rows_per_batch=pool.rows_per_batch,
+        task_revision=task_revision, prompt_template=template.name, prompts=content_hash(prompts.texts),
+        chat=prompts.chat, sampling=sampling.model_dump(mode="json"), design=design.to_json(), seed=seed,
+        engine=pool.spec.name, engine_version=pool.spec.version, precision=pool.spec.precision,
+        rows_per_batch=pool.rows_per_batch,
     )  # fmt: skip
-    run = Run(Path(folder), question, problems, verifier, design, sampling, pool)
+    run = Run(Path(folder), question, problems, verifier, design, sampling, pool, prompts)
     if (done := run.open()) is not None:
         return done
     with (progress or Progress(quiet=True)).stage(f"sample {dataset}", unit="completions") as stage:
@@ -162,10 +172,13 @@ class Run:
         design: Design,
         sampling: Sampling,
         pool: EnginePool | None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.folder, self.question, self.verifier = folder, question, verifier
         self.design, self.sampling, self.pool = design, sampling, pool
         self.problems = {problem.problem_id: problem for problem in problems}
+        self.prompts = {} if prompts is None else {problem.problem_id: problem for problem in prompts.problems}
+        """The problems with their whole prompts, where there is something to sample."""
         if len(self.problems) < len(problems):
             raise UsageError(f"dataset '{question.dataset}': two problems have the same problem_id.")
         self.tally = Tally(list(self.problems), design, verifier.checks_chains)
@@ -181,7 +194,7 @@ class Run:
 
     def open(self) -> DatasetResult | None:
         """Claims the folder for this question or checks that it belongs to it. Returns the result if it is complete."""
-        claim(self.folder, self.question)
+        claim(self.folder, self.question, complete=(self.folder / RESULT).exists())
         for file in (*self.folder.glob(".*.tmp"), *self.folder.glob(f".{COMPLETIONS}.*")):
             file.unlink(missing_ok=True)  # half-written, when something was killed
         if (done := read_result(self.folder)) is not None:
@@ -205,7 +218,7 @@ class Run:
         while lacking := self.tally.lacking():
             assert self.pool is not None, "the caller saw to it that nothing is lacking"
             number, problem_ids = next(iter(lacking.items()))
-            planned = plan_round(self.question, [self.problems[i] for i in problem_ids], number, self.design)
+            planned = plan_round(self.question, [self.prompts[i] for i in problem_ids], number, self.design)
             expected = stage.done + sum(p.chunk.rows for p in planned)
             stage.update(f"sample {self.question.dataset}, round {number + 1}", expected)
             todo = {p.chunk.key: p for p in planned if not self._resume(p, stage)}
@@ -259,6 +272,9 @@ class Run:
                 "round": [planned.round] * rows,
                 "sample": [planned.first + i for _ in planned.problem_ids for i in range(n)],
                 "text": [c.text for c in flat],
+                "raw": [c.raw for c in flat],
+                "cut": [c.cut for c in flat],
+                "special": [list(c.special) or None for c in flat],
                 "verdict": [verdict.value for verdict in verdicts],
                 "chain": chains,
                 "tokens": [c.tokens for c in flat],

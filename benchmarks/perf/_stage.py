@@ -71,7 +71,7 @@ class Setting:
     @property
     def prompts(self) -> list[str]:
         """The prompts as the model gets them."""
-        return [render(self.suite.prompt_template, problem.prompt) for problem in self.problems]
+        return [render(self.suite.template, problem.prompt) for problem in self.problems]
 
 
 def setting(suite: str, problems: int, dataset: str | None = None, workers: int | None = None) -> Setting:
@@ -126,7 +126,7 @@ def evaluate(asked: Setting, pool: EnginePool, design: Design, verdicts: bool = 
         began = time.perf_counter()
         result = evaluate_dataset(
             pool, asked.problems, asked.verifier, dataset=asked.dataset, task_version=None, design=design,
-            sampling=evaluation.sampling, prompt_template=asked.suite.prompt_template,
+            sampling=evaluation.sampling, prompt_template=asked.suite.template,
             seed=derive("perf", str(design)), folder=folder,
         )  # fmt: skip
         seconds = time.perf_counter() - began

@@ -150,8 +150,12 @@ class EvaluationRecord(Strict):
     completions_file: FileRef | None = None
     """The raw text, if it was kept."""
     versions: Versions
+    data_revision: str | None = None
+    """The resolved commit of a published dataset; null for other tasks, local copies, and where it is not known."""
     engine: str | None
     """The engine that sampled, with its version: "vllm 0.11.0"."""
+    precision: str | None = None
+    """The number format in which it computed; null where it is not known."""
 
     @model_validator(mode="before")
     @classmethod

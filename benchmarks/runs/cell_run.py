@@ -42,7 +42,6 @@ from benchmarks.seeds import derive
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import Suite, parse
-from benchmarks.tasks.prompts import CHAT
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,6 @@ class CellRun:
             found = algorithms.find(self.algorithm)
             object.__setattr__(self, "found", found)
             object.__setattr__(self, "algorithm", found.name)
-        if self.algorithm != BASE and self.suite.prompt_template == CHAT:
-            raise UsageError(f"prompt_template '{CHAT}' is for evaluation; training needs a named template.")
         self._check_settings()
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; expected 0 or more.")

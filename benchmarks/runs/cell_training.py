@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from benchmarks.runs.lease import end_with_parent
 from benchmarks.runs.run_folder import TRAIN, Place
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import Suite
-from benchmarks.tasks.prompts import render
+from benchmarks.tasks import Problem
+from benchmarks.tasks.prompts import as_plain_text, render_all
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class CellTraining:
         return self.folder / TRAIN
 
     def check(self) -> None:
-        """Raises UsageError for settings that are unknown or cannot work together. It loads no model."""
+        """Raises UsageError for settings that are unknown or cannot work together, or a prompt that cannot be made.
+
+        It loads no model.
+        """
         from algorithms.config import check_machine, config_fields
 
         settings, processes = self.suite.training, self.place.processes
         check_machine(settings, processes)
-        settings.dataset.load()
+        self.prompts(settings.dataset.load()[:1])
         config_fields(self.make_algorithm(), settings, folder="", seed=0, processes=processes, accelerator=False)
 
     def check_points(self) -> None:
@@ -112,17 +117,28 @@ class CellTraining:
         return TrainSpec(
             algorithm=self.make_algorithm(),
             settings=settings.model_copy(
-                update={"keep_steps": (*settings.keep_steps, *self.suite.evaluation.checkpoints)}
+                update={
+                    "keep_steps": (*settings.keep_steps, *self.suite.evaluation.checkpoints),
+                    "sampling": settings.sampling.model_copy(update={"stops": self.suite.template.stops}),
+                }
             ),
             model=self.suite.base_path,
             revision=self.suite.base_revision,
-            prompts=[render(self.suite.prompt_template, problem.prompt) for problem in problems],
+            prompts=self.prompts(problems),
             verify=verify,
             folder=self.train_folder,
             seed=derive("train", self.seed) % 2**32,
             progress=progress,
             processes=self.place.processes,
         )
+
+    def prompts(self, problems: Sequence[Problem]) -> list[str]:
+        """Returns the problems' prompts as texts whose tokens are those of the evaluation."""
+        from benchmarks.engines.loading import load_tokenizer
+
+        tokenizer = functools.cache(lambda: load_tokenizer(self.suite.base_path, self.suite.base_revision))
+        rendered = render_all(self.suite.template, problems, tokenizer)
+        return [as_plain_text(tokenizer(), text) if rendered.chat else text for text in rendered.texts]
 
     def make_algorithm(self) -> Any:
         """Returns the algorithm with its settings from the suite. Raises UsageError if it lacks one of them."""

@@ -97,8 +97,10 @@ def _counts(suite: Suite, model: str, folder: Path, place: Place) -> Counts:
     with open_pool(engine_of(suite, place), path, None) as pool:
         result = evaluate_dataset(
             pool, source.load(), source.make_verifier(), dataset=f"{name}, {folder.name}",
-            task_version=source.make_task().version, design=FixedDesign(SAMPLES), sampling=suite.evaluation.sampling,
-            prompt_template=suite.prompt_template, seed=derive("learning", folder.name), folder=folder,
+            task_version=source.make_task().version,
+            task_revision=source.make_task().data_revision, design=FixedDesign(SAMPLES),
+            sampling=suite.evaluation.sampling,
+            prompt_template=suite.template, seed=derive("learning", folder.name), folder=folder,
             progress=place.progress,
         )  # fmt: skip
     return result.counts.judged_by(suite.training.reward)

@@ -10,22 +10,35 @@ record no longer fits its counts, which every reader reports; the same command t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engines.pool import EnginePool, EngineSpec
 from benchmarks.errors import Failure, UsageError, unknown
-from benchmarks.evaluation.plan import read_question
+from benchmarks.evaluation.plan import Question, read_question
 from benchmarks.evaluation.regrade_dataset import Regrade, regrade
 from benchmarks.evaluation.stage import DatasetResult, read_result
+from benchmarks.files import content_hash
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
-from benchmarks.records.schema import BASE, Point, Record, read_record, write_record
+from benchmarks.records.schema import BASE, Point, Record, SuiteRef, read_record, write_record
 from benchmarks.runs.lease import Holder, Lease, hold
 from benchmarks.runs.model_run import EXTERNAL
-from benchmarks.runs.run_folder import EVAL, POINTS, RECORD, TRAIN, Place, read_done
-from benchmarks.runs.suite_evaluation import check_versions, gaps
+from benchmarks.runs.run_folder import (
+    EVAL,
+    POINTS,
+    RECORD,
+    SPEC,
+    TRAIN,
+    Place,
+    read_done,
+    read_found_at,
+    read_spec,
+    write_spec,
+)
+from benchmarks.runs.suite_evaluation import check_versions, engine_of, gaps
+from benchmarks.settings import Stops
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import Suite, parse
@@ -75,12 +88,18 @@ class RunFolder:
         if base is not None and base.suite.hash == self.record.suite.hash:
             return base
         if self.record.gap:
-            raise Failure(f"{self.base_folder} has no record of this suite to measure the gap from.")
+            raise Failure(
+                f"{self.base_folder} has no record of this suite to measure the gap from; if its stops have changed, "
+                "re-grade the base first."
+            )
         return None
 
-    def regrade(self, place: Place, datasets: Sequence[str] = (), model: str | None = None) -> RunRegrade:
+    def regrade(
+        self, place: Place, datasets: Sequence[str] = (), model: str | None = None, stops: Stops | None = None
+    ) -> RunRegrade:
         """Grades the datasets (by default all of them) and makes the record again.
 
+        `stops` cut the completions of all datasets anew, and are from then on those of the run's suite.
         If the new verdicts need more samples, they are drawn from `model`, by default the run's own. The record is read
         again under the folder's lease, because another process may have changed it since.
         """
@@ -89,7 +108,36 @@ class RunFolder:
             place.progress.say(f"{self.folder} is in the hands of {holder}: waiting until it is done.")
 
         with hold(self.folder, wait) as lease:
-            return RunFolder.read(self.folder)._regrade(place, datasets, model, lease)
+            run = RunFolder.read(self.folder)
+            if stops is not None:
+                run = run._with_stops(stops, datasets)
+            return run._regrade(place, datasets, model, lease)
+
+    def _with_stops(self, stops: Stops, datasets: Sequence[str]) -> RunFolder:
+        """Returns the run as one of the suite with these stops. Nothing is written."""
+        if datasets and set(datasets) != set(self.record.evaluations):
+            raise UsageError("other stops are for all datasets of a run, so --dataset does not go with them.")
+        if self.record.suite.hash != self.suite.hash:
+            raise UsageError(
+                f"{self.folder} is no run of its suite as it stands (but a variant, or of an earlier version): its "
+                "stops cannot be changed."
+            )
+        suite = self.suite.model_copy(update={"stops": stops})
+        settings = {**self.record.settings, "suite": suite.model_dump(mode="json")}
+        spec_hash = self.record.spec_hash and content_hash(self._spec(suite))
+        changed = {"suite": SuiteRef(name=suite.name, hash=suite.hash), "settings": settings, "spec_hash": spec_hash}
+        return replace(self, suite=suite, record=self.record.model_copy(update=changed))
+
+    def _spec(self, suite: Suite) -> dict[str, Any]:
+        return {**read_spec(self.folder), "suite": suite.asked}
+
+    def _write_spec(self) -> None:
+        """Makes the run's spec one of the run's suite, if it has a spec."""
+        if (self.folder / SPEC).exists():
+            found_at = read_found_at(self.folder)
+            if "suite" in found_at:
+                found_at["suite"] = self.suite.model_dump(mode="json")
+            write_spec(self.folder, self._spec(self.suite), found_at)
 
     def _regrade(self, place: Place, datasets: Sequence[str], model: str | None, lease: Lease) -> RunRegrade:
         names = list(datasets) or list(self.record.evaluations)
@@ -105,6 +153,7 @@ class RunFolder:
         points = {step: self._regrade_point(step, names, place, base) for step in self.record.points}
         record = self._record(results, base).model_copy(update={"points": points})
         lease.check()
+        self._write_spec()
         write_record(self.folder / RECORD, record)
         return RunRegrade(record, graded, self._stale(record))
 
@@ -134,15 +183,24 @@ class RunFolder:
     def _grade(self, name: str, place: Place, model: str | None, run: Path | None = None) -> Regrade:
         """Grades without a model first, and with one only if that is not enough."""
         folder, problems = (run or self.folder) / EVAL / name, self.suite.evaluation.datasets[name].load()
-        done = regrade(folder, problems, self._verifier(name), progress=place.progress)
+        stops = self.suite.template.stops if self.suite.stops is not None else None
+        done = regrade(folder, problems, self._verifier(name), stops=stops, progress=place.progress)
         if done.result is not None:
             return done
-        question, engine = read_question(folder), self.suite.engine
+        question = read_question(folder)
         lacking = f"the new verdicts need more samples of {len(done.lacking)} problems of '{name}'"
         path, revision = self.model(model, lacking)
-        spec = EngineSpec(question.engine, path, revision, dict(engine.settings))
-        with EnginePool(spec, place.workers or engine.workers, question.rows_per_batch) as pool:
-            return regrade(folder, problems, self._verifier(name), pool=pool, progress=place.progress)
+        with self.pool(question, path, revision, place) as pool:
+            return regrade(
+                folder, problems, self._verifier(name), pool=pool, template=self.suite.template, stops=stops,
+                progress=place.progress,
+            )  # fmt: skip
+
+    def pool(self, question: Question, model: str, revision: str | None, place: Place) -> EnginePool:
+        """Returns engines that sample as the run did: with the settings that its engine had, and its precision."""
+        engine = engine_of(self.suite, replace(place, engine=question.engine))
+        spec = EngineSpec(question.engine, model, revision, dict(engine.settings)).with_precision(question.precision)
+        return EnginePool(spec, engine.workers, question.rows_per_batch)
 
     def model(self, asked: str | None, why: str) -> tuple[str, str | None]:
         """Returns what the run sampled from, or `asked`, with the hub's revision. Raises Failure if it is unknown.

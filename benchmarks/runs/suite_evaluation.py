@@ -14,6 +14,7 @@ from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.schema import Record
 from benchmarks.runs.run_folder import EVAL, Place
+from benchmarks.settings import Sampling
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Gap, sampling_efficiency_gap
 from benchmarks.suites.schema import Suite
@@ -41,7 +42,8 @@ def evaluate_suite(
             task = source.make_task()
             results[dataset] = evaluate_dataset(
                 pool, source.load(), source.make_verifier(), dataset=dataset, task_version=task.version,
-                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.prompt_template,
+                task_revision=task.data_revision,
+                design=asked.design_of(base), sampling=asked.sampling, prompt_template=suite.template,
                 seed=seed, folder=folder / EVAL / dataset, progress=place.progress,
             )  # fmt: skip
     return results
@@ -70,6 +72,9 @@ def gaps(
         check_versions(base, folder, name, question.task_version, question.verifier_version)
         if base_evaluation.problems_hash != question.problems:
             raise Failure(f"the base was evaluated on other problems of '{name}': choose another OUT.")
+        stops = Sampling.model_validate(question.sampling).stops.model_dump(mode="json")
+        if (base_evaluation.sampling.model_extra or {}).get("stops", stops) != stops:
+            raise Failure(f"the base's completions of '{name}' are cut at other stops: re-grade both with the same.")
         base_counts, counts = read_evaluated(base_evaluation, folder), result.counts
         if verdict == "answer" or (base_counts.has_sound and counts.has_sound):
             found[name] = sampling_efficiency_gap(base_counts.judged_by(verdict), counts.judged_by(verdict), k)

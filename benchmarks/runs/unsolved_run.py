@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.engines.pool import EnginePool, EngineSpec
+from benchmarks.engines.pool import EnginePool
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.evaluation import completions
 from benchmarks.evaluation.plan import Question, problems_hash, read_question
@@ -132,10 +132,9 @@ def _sides(run: RunFolder, dataset: str, verdict: JudgedBy) -> tuple[Counts, Cou
 
 def _pool(run: RunFolder, dataset: str, problems: int, place: Place, model: str | None) -> EnginePool:
     """Engines of the very model that was evaluated."""
-    question, engine = read_question(run.folder / EVAL / dataset), run.suite.engine
+    question = read_question(run.folder / EVAL / dataset)
     path, revision = run.model(model, f"more samples of {problems} problems of '{dataset}' are asked for")
-    spec = EngineSpec(question.engine, path, revision, dict(engine.settings))
-    pool = EnginePool(spec, place.workers or engine.workers, question.rows_per_batch)
+    pool = run.pool(question, path, revision, place)
     if pool.model.identity != question.model:
         raise Failure(f"{path} is another model than the one that was evaluated in {run.folder}.")
     return pool
@@ -153,7 +152,8 @@ def _draw(
     return evaluate_dataset(
         pool, problems, source.make_verifier(), dataset=dataset, task_version=question.task_version,
         design=FixedDesign(target - before), sampling=run.suite.evaluation.sampling,
-        prompt_template=run.suite.prompt_template, seed=derive(UNSOLVED, verdict, question.seed, target),
+        prompt_template=run.suite.template, task_revision=question.task_revision,
+        seed=derive(UNSOLVED, verdict, question.seed, target),
         folder=folder / f"to-{target}", progress=place.progress,
     )  # fmt: skip
 

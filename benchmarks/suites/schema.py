@@ -22,12 +22,12 @@ from benchmarks.errors import UsageError, unknown
 from benchmarks.files import content_hash
 from benchmarks.launchers.resources import Resources
 from benchmarks.outside import Found
-from benchmarks.settings import Positive, Sampling, Strict, explain
+from benchmarks.settings import Positive, Sampling, Stops, Strict, explain
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.passk import Design, design_from_json
 from benchmarks.suites.outside import hashed, whole_path
-from benchmarks.tasks import Problem, Task
-from benchmarks.tasks.prompts import CHAT, TEMPLATES
+from benchmarks.tasks import Problem, Task, prompts
+from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verifier
 
 _NUMBER = re.compile(r"[0-9.]+e[-+]?[0-9]+")
@@ -156,19 +156,37 @@ class Suite(Strict):
     base_model: str
     """`embedded:NAME`, a folder, or the id of a model on the hub."""
     base_revision: str | None = None
-    prompt_template: str = "raw"
+    prompt_template: str | Template = "raw"
+    """A name, a .yaml file (a path relative to the suite's file), or a template itself (docs/templates.md)."""
+    stops: Stops | None = None
+    """Where completions stop, in training and evaluation, in place of the template's own stops."""
     evaluation: EvaluationSettings
     engine: EngineSettings = EngineSettings()
     resources: Resources = Resources()
     training: SuiteTraining
 
+    @model_validator(mode="after")
+    def _check_stops(self) -> Self:
+        for name, sampling in (("evaluation", self.evaluation.sampling), ("training", self.training.sampling)):
+            if sampling.stops.strings:
+                raise ValueError(f"{name}.sampling.stops: stops belong to the template; set them as stops of the suite")
+        return self
+
+    @property
+    def template(self) -> Template:
+        """The prompt template, with the suite's own stops if it has some. UsageError for an unknown one."""
+        template = prompts.find(self.prompt_template)
+        return template if self.stops is None else template.model_copy(update={"stops": self.stops})
+
     @property
     def asked(self) -> dict[str, Any]:
         """Everything that can change a result, so without the name, description, engine and resources.
 
-        The key `evaluation.checkpoints` is there only if a suite has some.
+        The key `evaluation.checkpoints` is there only if a suite has some. The template is there with its content, so
+        that an edited one is another one, and with the stops that apply.
         """
-        asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources"})
+        asked = self.model_dump(mode="json", exclude={"name", "description", "engine", "resources", "stops"})
+        asked["prompt_template"] = self.template.content
         asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
         if not self.evaluation.checkpoints:
@@ -247,6 +265,7 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
     Raises a UsageError that names a wrong key or value and the nearest valid one.
     """
     try:
+        _check_template(data)
         suite = located(Suite.model_validate(data), folder)
         _check_names(suite)
         for design in suite.evaluation.designs.values():
@@ -259,12 +278,28 @@ def parse(data: Any, where: str = "suite", folder: Path = Path()) -> Suite:
     return suite
 
 
+def _check_template(data: Any) -> None:
+    """Raises UsageError for a template in the suite itself that is not valid."""
+    template = data.get("prompt_template") if isinstance(data, dict) else None
+    if isinstance(template, dict):
+        try:
+            Template.model_validate(template)
+        except ValidationError as error:
+            raise UsageError(f"prompt_template: {explain(Template, error)}") from error
+
+
 def located(suite: Suite, folder: Path) -> Suite:
-    """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them."""
+    """Returns the suite with whole paths in place of paths relative to `folder`, so that every process finds them.
+
+    A template in a file is read, so that a record holds it.
+    """
     datasets = {name: _located(dataset, folder) for name, dataset in suite.evaluation.datasets.items()}
     training = suite.training.model_copy(update={"dataset": _located(suite.training.dataset, folder)})
     evaluation = suite.evaluation.model_copy(update={"datasets": datasets})
-    return suite.model_copy(update={"evaluation": evaluation, "training": training})
+    template = suite.prompt_template
+    if isinstance(template, str) and prompts.is_file(template):
+        template = prompts.find(template, folder)
+    return suite.model_copy(update={"evaluation": evaluation, "training": training, "prompt_template": template})
 
 
 def _located(dataset: Dataset, folder: Path) -> Dataset:
@@ -276,12 +311,12 @@ def _check_names(suite: Suite) -> None:
     """Raises UsageError for an unknown task, template or engine, so that a run does not begin with a typing error."""
     datasets = [*suite.evaluation.datasets.values(), suite.training.dataset]
     asked: list[tuple[str, str, Iterable[str]]] = [
-        ("prompt template", suite.prompt_template, [*TEMPLATES, CHAT]),
         ("engine", suite.engine.name, [AUTO, *ENGINES]),
     ]
     for kind, name, names in asked:
         if name not in names:
             raise unknown(kind, name, names)
+    prompts.find(suite.prompt_template)
     for dataset in datasets:
         if dataset.task not in tasks.TASKS:  # those are not imported before they are used
             tasks.find(dataset.task)

@@ -210,7 +210,7 @@ def test_wrong_input_is_two_and_one_line(cli, tmp_path, monkeypatch, arguments, 
         ({"training.algorithms": {"gprpo": {}}}, ["unknown algorithm 'gprpo'", "mean 'grpo'"]),
         ({"training.algorithms": {"grpo": {"clip": 1}}}, ["algorithm 'grpo'", "no setting 'clip'"]),
         ({"training.dataset.split": "trian"}, ["unknown split", "'trian'", "mean 'train'"]),
-        ({"prompt_template": "chat"}, ["chat", "training"]),
+        ({"prompt_template": "chat"}, ["no chat template", "use one of: boxed"]),
         ({"engine.settings": {"spraed": True}}, ["setting of engine 'scripted'", "'spraed'", "mean 'spread'"]),
     ],
 )

@@ -6,10 +6,14 @@ import shutil
 
 import pytest
 
+from benchmarks.engines import Completion
+from benchmarks.engines.scripted import ScriptedEngine
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import regrade_dataset as regrade
 from benchmarks.evaluation import stage as evaluate
 from benchmarks.evaluation.regrade_dataset import regrade as regrade_
+from benchmarks.settings import Stops
+from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 
@@ -157,3 +161,82 @@ def test_a_regrade_killed_while_it_samples_goes_on(own, monkeypatch):
     assert regrade_(own, PROBLEMS, Stricter()).result is None, "without an engine it says that samples are lacking"
     result = regrade_(own, PROBLEMS, Stricter(), pool=engines).result
     assert result is not None and result.question.verifier_version == Stricter.VERSION
+
+
+# ------------------------------------------------------------------------------------------------ other stops
+
+
+MORE = Stops(before=("\n", "3"))
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Sampled with a stop at a digit that some completions have; the scripted engine has no tokens, so by the text."""
+
+    def sample(self, chunk, sampling):
+        whole = original(self, chunk, sampling)
+        return [[cut(completion, sampling.stops) for completion in row] for row in whole]
+
+    def cut(completion, stops):
+        found = stops.find(completion.text)
+        if found is None:
+            return completion
+        return Completion(completion.text[:found], 5, True, completion.text[: found + 1], found)
+
+    original = ScriptedEngine.sample
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptedEngine, "sample", sample)
+        run(tmp_path / "stopped", prompt_template=Template(text="{question}", stops=Stops(before=("3",))))
+        yield tmp_path / "stopped"
+
+
+def test_completions_are_cut_at_other_stops(finished, own):
+    """Without stops before: each text ends where the first of the new stops begins, and is finished."""
+    result = regrade_(own, PROBLEMS, VERIFIER, stops=MORE, pool=None)
+    if result.result is None:  # the new verdicts ask for more samples: nothing was touched
+        assert rows(own) == rows(finished)
+        with pool() as engines:
+            result = regrade_(own, PROBLEMS, VERIFIER, stops=MORE, pool=engines)
+    assert result.changed > 0
+    assert result.result.question.sampling["stops"] == MORE.model_dump(mode="json")
+    for before, after in zip(rows(finished), rows(own), strict=False):
+        cut = MORE.find(before["text"])
+        assert after["raw"] == (None if cut is None else before["text"])
+        assert after["text"] == before["text"][:cut]
+        assert (after["cut"], after["finished"], after["tokens"]) == (
+            cut, before["finished"] or cut is not None, before["tokens"],
+        )  # fmt: skip
+
+
+def test_stops_can_be_added_and_not_dropped(stopped):
+    before = rows(stopped)
+    with pytest.raises(Failure, match=r"a completion that the stop '3' has ended, and how it goes on is not known"):
+        regrade_(stopped, PROBLEMS, VERIFIER, stops=Stops(before=("\n",)))
+    assert rows(stopped) == before
+    with pool() as engines:
+        regrade_(stopped, PROBLEMS, VERIFIER, stops=MORE, pool=engines, template="raw")
+    assert all("\n" not in row["text"] for row in rows(stopped)[: len(before)])
+    assert [row["raw"] or row["text"] for row in rows(stopped)[: len(before)]] == [
+        row["raw"] or row["text"] for row in before
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, now, message",
+    [
+        ("installed_version", "2", "with version 1, and further ones would be with 2: restore 1"),
+        ("precision", "bfloat16", "with precision , and further ones would be with bfloat16"),
+    ],
+)
+def test_no_samples_of_another_version_or_precision_are_added(own, monkeypatch, name, now, message):
+    monkeypatch.setattr(ScriptedEngine, name, classmethod(lambda *_: now))
+    with pool() as engines, pytest.raises(UsageError, match=message):
+        regrade_(own, PROBLEMS, Stricter(), pool=engines)
+
+
+def test_no_samples_of_an_edited_template_are_added(own):
+    with (
+        pool() as engines,
+        pytest.raises(Failure, match="with other prompts than template 'raw' makes now"),
+    ):
+        regrade_(own, PROBLEMS, Stricter(), pool=engines, template=Template(text="{question}!"))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
+from benchmarks.base_models.recipe import make_tokenizer
+from benchmarks.engines import Completion
+from benchmarks.engines.pool import EngineSpec
+from benchmarks.engines.scripted import ScriptedEngine, answer
 from benchmarks.errors import UsageError
 from benchmarks.evaluation import completions
 from benchmarks.evaluation.grading import judge
 from benchmarks.evaluation.plan import Question, plan_round, problems_hash
 from benchmarks.evaluation.stage import powers_of_two
 from benchmarks.evaluation.tally import Tally
+from benchmarks.settings import Stops
 from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.passk import FixedDesign
 from benchmarks.tasks import prompts
+from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verdict
 from tests.benchmarks.evaluation.evaluations import DESIGN, PROBLEMS, VERIFIER, pool, rows, run
 
@@ -113,7 +120,8 @@ def test_a_fixed_design(tmp_path):
 def question(**changes) -> Question:
     asked = {
         "dataset": "test", "model": "m", "problems": "h", "n_problems": 24, "task_version": 1, "verifier": "v",
-        "verifier_version": 1, "prompt_template": "raw", "sampling": {}, "design": {}, "seed": 5, "engine": "e",
+        "task_revision": None, "verifier_version": 1, "prompt_template": "raw", "prompts": "p", "chat": False,
+        "sampling": {}, "design": {}, "seed": 5, "engine": "e", "engine_version": "1", "precision": "",
         "rows_per_batch": 48,
     }  # fmt: skip
     return Question(**asked | changes)
@@ -136,13 +144,69 @@ def test_seeds_depend_on_everything_that_they_must():
     assert first == {p.chunk.seed for p in plan_round(question(), PROBLEMS[::-1], 0, DESIGN)}
 
 
-def test_templates_are_put_around_the_problem():
-    planned = plan_round(question(prompt_template="boxed"), PROBLEMS[:1], 0, DESIGN)
-    assert planned[0].chunk.prompts == (prompts.render("boxed", PROBLEMS[0].prompt),)
-    chat = plan_round(question(prompt_template="chat"), PROBLEMS[:1], 0, DESIGN)[0].chunk
-    assert (chat.prompts, chat.chat) == ((PROBLEMS[0].prompt,), True)
+class Listening(ScriptedEngine):
+    """Keeps what it is asked."""
+
+    asked: ClassVar[list] = []
+
+    def sample(self, chunk, sampling):
+        self.asked.append((chunk, sampling))
+        return super().sample(chunk, sampling)
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    monkeypatch.setattr(Listening, "asked", [])
+    monkeypatch.setattr(EngineSpec, "make", lambda self: Listening(**self.settings))
+    return Listening.asked
+
+
+def test_templates_are_put_around_the_problem_and_bring_their_stops(tmp_path, listening):
+    result = run(tmp_path / "e", prompt_template="boxed")
+    boxed = prompts.find("boxed")
+    rendered = {prompts.render(boxed, problem.prompt) for problem in PROBLEMS}
+    assert {prompt for chunk, _ in listening for prompt in chunk.prompts} == rendered
+    assert {(chunk.chat, sampling.stops) for chunk, sampling in listening} == {(False, boxed.stops)}
+    record = result.evaluation(tmp_path)
+    assert record.sampling.model_extra["stops"] == boxed.stops.model_dump(mode="json")
+
+
+def test_a_chat_template_is_applied_before_the_engine(tmp_path, listening, monkeypatch):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "<{{ messages[0].content }}>"
+    monkeypatch.setattr(ScriptedEngine, "load_tokenizer", classmethod(lambda *_: tokenizer))
+    run(tmp_path / "e", prompt_template="chat")
+    assert {chunk.chat for chunk, _ in listening} == {True}
+    assert all(prompt[0] + prompt[-1] == "<>" for chunk, _ in listening for prompt in chunk.prompts)
+
+
+def test_an_unknown_template_is_named(tmp_path):
     with pytest.raises(UsageError, match="unknown prompt template 'box'"):
-        plan_round(question(prompt_template="box"), PROBLEMS[:1], 0, DESIGN)
+        run(tmp_path / "e", prompt_template="box")
+    with pytest.raises(UsageError, match="engine 'scripted' has no tokenizer"):
+        run(tmp_path / "e", prompt_template="chat")
+
+
+def test_what_the_verifier_reads_is_kept_beside_all_that_was_written(tmp_path, monkeypatch):
+    """A stop comes after the answer, and another box after the stop: the cut and the raw text are stored."""
+    raw = "\\boxed{%s}\nHuman: again?\n\\boxed{1}"
+
+    def sample(self, chunk, sampling):
+        def written(prompt):
+            text = raw % answer(prompt).removeprefix("\\boxed{").removesuffix("}")
+            cut = sampling.stops.find(text)
+            return Completion(text if cut is None else text[:cut], 9, cut is not None, text, cut)
+
+        return [[written(prompt)] * chunk.n for prompt in chunk.prompts]
+
+    monkeypatch.setattr(ScriptedEngine, "sample", sample)
+    stopping = Template(text="{question}", stops=Stops(before=("\nHuman:",)))
+    assert run(tmp_path / "with", prompt_template=stopping, design=FixedDesign(2)).counts.c_N.tolist() == [2] * 24
+    assert run(tmp_path / "without", design=FixedDesign(2)).counts.c_N.tolist() == [0] * 24
+    row = rows(tmp_path / "with")[0]
+    assert row["raw"][: row["cut"]] == row["text"] and row["raw"].endswith("\\boxed{1}")
+    assert (row["finished"], row["verdict"]) == (True, "correct")
+    assert {row["verdict"] for row in rows(tmp_path / "without")} == {"truncated"}
 
 
 def test_a_round_is_whole_before_its_stop_is_tested():
@@ -204,7 +268,14 @@ def test_rows_that_are_alike_are_judged_once():
 
 def test_text_that_is_no_unicode_is_kept_as_far_as_it_goes():
     columns = {name: [0] for name in completions.COMPLETIONS_SCHEMA.names}
-    columns |= {"problem_id": ["p"], "text": ["a\ud800\nb\x00"], "verdict": ["wrong"], "chain": [True]}
+    columns |= {
+        "problem_id": ["p"],
+        "text": ["a\ud800\nb\x00"],
+        "verdict": ["wrong"],
+        "chain": [True],
+        "raw": ["\ud800"],
+        "special": [None],
+    }
     columns |= {"finished": [True]}
     assert completions.make_table(columns)["text"].to_pylist() == ["a?\nb\x00"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,11 +14,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.engines.scripted import ScriptedEngine
 from benchmarks.errors import Failure, UsageError
 from benchmarks.evaluation import completions
 from benchmarks.evaluation import stage as evaluate
 from benchmarks.evaluation.stage import read_result
+from benchmarks.settings import Stops
 from benchmarks.statistics.passk import FixedDesign
+from benchmarks.tasks.prompts import Template
 from tests.benchmarks.evaluation.evaluations import PROBLEMS, SAMPLING, VERIFIER, pool, rows, run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -141,6 +145,12 @@ def test_a_damaged_shard_is_moved_aside_and_sampled_again(finished, tmp_path, mo
         ({"prompt_template": "boxed"}, "prompt_template = 'raw', but you asked for 'boxed'"),
         ({"problems": PROBLEMS[::-1]}, "with problems = '"),
         ({"task_version": 2}, "task_version = 1, but you asked for 2"),
+        ({"task_revision": "0" * 40}, "task_revision = None, but you asked for '0000"),
+        ({"prompt_template": Template(name="raw", text="{question}!")}, "with prompts = '"),
+        (
+            {"prompt_template": Template(name="raw", text="{question}", stops=Stops(before=("x",)))},
+            r"sampling.stops.before = \[\], but you asked for \['x'\]",
+        ),
     ],
 )
 def test_another_question_is_refused(own, changes, message):
@@ -164,6 +174,46 @@ def test_a_new_verifier_is_told_of_the_regrade(own):
         Failure, match=r"verifier_version = 1, but you asked for 2: .* or re-grade it with --regrade\.$"
     ):
         run(own, verifier=Newer())
+
+
+def test_another_precision_is_refused(own, monkeypatch):
+    """A float32 run must not go on in bfloat16."""
+    monkeypatch.setattr(ScriptedEngine, "precision", classmethod(lambda *_: "bfloat16"))
+    with pytest.raises(Failure, match=r"precision = '', but you asked for 'bfloat16'"):
+        run(own)
+
+
+def test_another_version_of_the_engine_is_refused_with_a_way_out(own, monkeypatch):
+    """Only what is unfinished is refused: a complete evaluation gets no more samples, and its record says which."""
+    monkeypatch.setattr(ScriptedEngine, "installed_version", classmethod(lambda *_: "2"))
+    assert run(own).question.engine_version == "1"
+    (own / "result.json").unlink()
+    with pytest.raises(
+        Failure,
+        match=r"unfinished evaluation by scripted 1, and 2 is installed: install 1 to finish it",
+    ) as caught:
+        run(own)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_of_an_earlier_version_is_told_so(own):
+    plan = json.loads((own / "plan.json").read_text())
+    for name in ("task_revision", "prompts", "chat", "engine_version", "precision"):
+        del plan["question"][name]
+    (own / "plan.json").write_text(json.dumps({**plan, "schema": 1}))
+    with pytest.raises(Failure, match="is of an earlier version of this program") as caught:
+        run(own)
+    assert "\n" not in str(caught.value)
+
+
+def test_completions_of_an_earlier_version_are_read(own):
+    path = own / "completions.parquet"
+    meta, table = completions.read_meta(path), pq.read_table(path).drop_columns(["raw", "cut", "special"])
+    pq.write_table(table, path)
+    (read,) = completions.read_tables(path)
+    assert read.schema == completions.COMPLETIONS_SCHEMA
+    assert read.drop_columns(["raw", "cut", "special"]).equals(table.replace_schema_metadata(None))
+    assert read["raw"].null_count == read["cut"].null_count == meta.rows
 
 
 def test_a_folder_of_another_origin_is_refused(tmp_path):
