@@ -1,8 +1,8 @@
-"""Stores completions as parquet: one shard per chunk during sampling, and one file at the end.
+"""Stores completions as parquet: in shards during sampling, and in one file at the end.
 
-A shard is written completely or not at all, holds checksums, and says in its metadata which question and chunk it
-answers. A kill therefore leaves either a valid shard or none. Nothing here holds more than one shard or one row group
-in memory.
+A shard is written completely or not at all, holds checksums, and says in its metadata which question it answers, and
+what part of it. A kill therefore leaves either a valid shard or none. Nothing here holds more than one shard or one row
+group in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COMPLETIONS_SCHEMA = pa.schema(
         pa.field("chain", pa.bool_()),  # null where the task cannot say
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("finished", pa.bool_(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),  # of the chunk
+        pa.field("seed", pa.int64(), nullable=False),  # of the chunk, or of engines that are seeded once
     ]
 )
 _KEY = b"rlvr_gap"
@@ -51,7 +51,7 @@ class Meta:
     question: str
     """The hash of the plan."""
     key: str
-    """The chunk's key, or "" for the file of a whole dataset."""
+    """The key of the chunk or part, or "" for the file of a whole dataset."""
     rows: int
     seconds: float
     """The wall-clock time that it took."""
@@ -129,10 +129,10 @@ def _damaged(path: Path, error: Exception) -> Failure:
 
 
 def read_shard(path: Path, question: str, key: str) -> tuple[pa.Table, Meta]:
-    """Returns the shard's rows. Raises Failure if it is damaged or does not answer this question and chunk."""
+    """Returns the shard's rows. Raises Failure if it is damaged or does not answer this question and key."""
     meta = read_meta(path)
     if (meta.question, meta.key) != (question, key):
-        raise _damaged(path, ValueError(f"it answers chunk {meta.key} of question {meta.question}"))
+        raise _damaged(path, ValueError(f"it answers {meta.key} of question {meta.question}"))
     return pa.concat_tables(read_tables(path)), meta
 
 

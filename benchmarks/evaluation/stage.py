@@ -180,13 +180,19 @@ def evaluate_dataset(
     *,
     dataset: str,
     task_version: int | str | None,
+    design: Design,
+    sampling: Sampling,
+    prompt_template: str | Template,
+    seed: int,
     folder: Path | str,
     task_revision: str | None = None,
-    **settings: Any,
+    progress: Progress | None = None,
 ) -> DatasetResult:
-    """Evaluates a single dataset; see `evaluate_datasets`, which also says what `settings` are."""
+    """Evaluates a single dataset; see `evaluate_datasets`."""
     asked = Asked(dataset, problems, verifier, task_version, Path(folder), task_revision)
-    return evaluate_datasets(pool, [asked], **settings)[0]
+    return evaluate_datasets(
+        pool, [asked], design=design, sampling=sampling, prompt_template=prompt_template, seed=seed, progress=progress
+    )[0]
 
 
 def finished(run: DatasetRun) -> DatasetResult:

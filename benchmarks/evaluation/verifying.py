@@ -20,9 +20,9 @@ from benchmarks.evaluation.grading import extract, judge
 from benchmarks.tasks import Problem
 from benchmarks.verifiers import Verdict, Verifier
 
-WAITING_ROWS = 16_384
-"""With so many completions not yet judged, sampling waits."""
-_AT_ONCE = 4096
+WAITING_ROWS = 4096
+"""With so many completions not yet judged, sampling waits: a kill loses them."""
+_AT_ONCE = 2048
 _PATIENCE_S = 5.0
 
 Graded = tuple[list[Verdict], list[bool | None], list[str | None]]

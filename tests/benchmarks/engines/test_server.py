@@ -157,7 +157,7 @@ def test_a_restart_is_waited_for(folder):
 
 
 def test_a_restart_with_another_model_is_refused(folder):
-    """The server drops the request that made the client notice, and then serves something else."""
+    """The server drops the only request, and then serves something else."""
     with FakeServer(folder, faults=lambda number, body: "drop" if number == 0 else None) as server:
         engine = ServerEngine(folder, url=server.url)
         server.model = "another"
