@@ -84,7 +84,8 @@ def evaluate(
     if regrade:
         if n or design or k or greedy or seed or changes:
             raise UsageError(
-                "--n, --design, --k, --greedy, --seed and --set do not go with --regrade: stored samples stay."
+                "--n, --design, --k, --greedy, --seed and --set do not go with --regrade: "
+                "stored samples keep their design and their settings."
             )
         _regrade(Path(model), dataset or [], sampled, (stop or [], stop_after or []), workers, quiet)
         return

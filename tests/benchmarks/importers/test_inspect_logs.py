@@ -121,7 +121,8 @@ def test_without_inspect_ai_the_extra_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize("log_format", ["eval", "json"])
 def test_a_real_log(tmp_path, monkeypatch, log_format):
     """Eight answers in a fixed order: two problems, four epochs, and one that the token limit cut off."""
-    from inspect_ai import Task, eval
+    import inspect_ai
+    from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.model import ModelOutput, get_model
     from inspect_ai.scorer import includes, match
@@ -140,7 +141,7 @@ def test_a_real_log(tmp_path, monkeypatch, log_format):
 
     told: dict[str, list[int]] = {}
     data = MemoryDataset([Sample(id="a", input="2+2?", target="4"), Sample(id=2, input="3+3?", target="6")])
-    (log,) = eval(
+    (log,) = inspect_ai.eval(
         Task(dataset=data, solver=generate(), scorer=[match(), includes()], epochs=4), display="none",
         model=get_model("mockllm/model", custom_outputs=answer), log_dir=str(tmp_path), log_format=log_format,
         max_connections=1, max_samples=1,
