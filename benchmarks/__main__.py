@@ -25,9 +25,14 @@ INTERRUPTED = 130
 
 
 def _show_version(asked: bool) -> None:
-    if asked:
-        print(f"rlvr-gap {importlib.metadata.version('rlvr-gap')}, Python {platform.python_version()}")
-        raise typer.Exit()
+    if not asked:
+        return
+    try:
+        version = importlib.metadata.version("rlvr-gap")
+    except importlib.metadata.PackageNotFoundError:
+        version = "from a folder in which it is not installed"
+    print(f"rlvr-gap {version}, Python {platform.python_version()}")
+    raise typer.Exit()
 
 
 _VALUES = {"int": "N", "float": "X", "Path": "PATH"}

@@ -107,9 +107,12 @@ def test_the_least_that_a_suite_says(tmp_path):
 def test_a_missing_section_says_what_it_needs():
     """So that all keys are known at once, and not one section after the other."""
     with pytest.raises(UsageError) as error:
-        suite.parse({"name": "x"}, "mine.yaml")
+        suite.parse({"name": "x", "training": {}}, "mine.yaml")
     said = str(error.value)
     assert "evaluation: this key is missing (How every model is measured); it needs datasets, sampling.max_new" in said
+    assert "training.sampling: this key is missing (How rollouts are sampled); it needs max_new_tokens." in said
+    assert "training.dataset: this key is missing (The problems to train on); it needs task." in said
+    assert "training.budget: this key is missing" in said and "training.learning_rate: this key is missing" in said
 
 
 def test_a_cluster_file_says_everything_too(tmp_path):
