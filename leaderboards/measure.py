@@ -19,15 +19,18 @@ from benchmarks.statistics.gap import COVER_AT, Gap, cover_samples, near_binary,
 from leaderboards.load import AGREES
 
 
-def gap_of(base: Counts, trained: Counts, said: Gap, verdict: JudgedBy) -> Gap:
-    """Computes the gap from both sides' counts. Raises Failure if a record says another one than they give."""
+def check(base: Counts, trained: Counts, said: Gap, verdict: JudgedBy) -> None:
+    """Raises Failure if a record says another gap than both sides' counts give."""
     try:
-        base, trained = base.judged_by(verdict), trained.judged_by(verdict)
-        if odd := disagreement(base, trained, said):
+        if odd := disagreement(base.judged_by(verdict), trained.judged_by(verdict), said):
             raise Failure(odd)
-        return sampling_efficiency_gap(base, trained, said.k, said.confidence)
     except UsageError as error:
         raise Failure(str(error)) from error
+
+
+def gap_of(base: Counts, trained: Counts, said: Gap, verdict: JudgedBy) -> Gap:
+    """Computes the gap from both sides' counts, which `check` has passed. It takes a second."""
+    return sampling_efficiency_gap(base.judged_by(verdict), trained.judged_by(verdict), said.k, said.confidence)
 
 
 def disagreement(base: Counts, trained: Counts, said: Gap) -> str | None:

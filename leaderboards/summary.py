@@ -42,6 +42,12 @@ class Key(NamedTuple):
         """Returns the key of the base that these records are measured from."""
         return self._replace(k=None, confidence=None)
 
+    def of_runs(self) -> Key:
+        """Returns what the sections of the same runs share, whatever the dataset."""
+        return self._replace(
+            dataset="", task_version=None, verifier_version=None, problems_hash=None, k=None, confidence=None
+        )
+
 
 def key(record: Record, dataset: str) -> Key:
     """Returns what decides comparability on the dataset. UsageError if the record has no evaluation of it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import Failure, UsageError
-from leaderboards import plots
+from leaderboards import plots, style
 from leaderboards.build import build
 from tests.leaderboards.factory import Elements, draw_counts, words, write_run
 from tests.leaderboards.test_places import places
@@ -374,21 +374,21 @@ def test_no_reader_meets_half_a_page(suite: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_svg_and_png(tmp_path: Path):
-    line = plots.make_lines([BASE["test"]], {})[0]
+    line = plots.make_lines([BASE["test"]], {}, {})[0]
     assert list(line.ks) == [1, 2, 4, 8, 16]
     assert all(line.low <= line.mean) and all(line.mean <= line.high)
     figure = plots.curves([line], "a < b")
-    svg = plots.to_svg(figure, "one", 'a < "b"')
+    svg = style.to_svg(figure, "one", 'a < "b"')
     assert svg.startswith('<svg role="img" aria-label="a &lt; &quot;b&quot;"') and svg.endswith("</svg>")
-    assert "currentColor" in svg and plots.INK not in svg and "<text" not in svg and "<metadata" not in svg
-    assert svg == plots.to_svg(plots.curves([line], "a < b"), "one", 'a < "b"')
-    plots.save_png(figure, tmp_path / "one.png", dpi=40)
+    assert "currentColor" in svg and style.INK not in svg and "<text" not in svg and "<metadata" not in svg
+    assert svg == style.to_svg(plots.curves([line], "a < b"), "one", 'a < "b"')
+    style.save_png(figure, tmp_path / "one.png", dpi=40)
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(Failure, match="cannot write"):
-        plots.save_png(figure, tmp_path / "none" / "one.png")
+        style.save_png(figure, tmp_path / "none" / "one.png")
     with pytest.raises(ValueError, match="name"):
-        plots.to_svg(figure, "1 x", "")
+        style.to_svg(figure, "1 x", "")
 
 
 def test_colours_differ_and_can_be_told_from_ink():
-    assert len(set(plots.COLOURS)) == len(plots.COLOURS) == len(plots.MARKERS) and plots.INK not in plots.COLOURS
+    assert len(set(style.COLOURS)) == len(style.COLOURS) == len(style.MARKERS) and style.INK not in style.COLOURS

@@ -1,0 +1,57 @@
+"""train/log.jsonl: a line for each step of a training, as the trainer logged it, and the four numbers that matter most.
+
+    {"step": 1, "update": 4, "accuracy": 0.156, "completions/mean_length": 33.0, "entropy": 0.18, "reward": 0.156, ...}
+
+A number that was not finite is null. The log belongs to no hash: a page is built without it where it is not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import Failure
+from benchmarks.files import loads_strict, read_text
+
+FILE = Path("train") / "log.jsonl"
+"""In the folder of a run."""
+HEADLINES = {
+    "reward": "reward",
+    "accuracy": "accuracy",
+    "entropy": "entropy",
+    "length": "completions/mean_length",
+}
+"""What one watches while a policy trains -> its name in the log.
+
+reward       mean training reward of the step's completions, shaping included
+accuracy     share of them that the verifier judges correct
+entropy      mean entropy of the policy at a completion's tokens, in nats
+length       mean tokens of a completion
+"""
+
+
+def read_training_log(folder: Path) -> list[dict[str, Any]] | None:
+    """Returns the lines of a run's log in order, or None if it has none. Raises Failure for a damaged one.
+
+    A last line that is not ended yet is left out: the training may be writing it.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    whole, _, _ = read_text(folder / FILE).rpartition("\n")
+    rows = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            row = loads_strict(line)
+            rows.append({**row, "step": int(row["step"]), "update": int(row["update"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise Failure(f"{FILE}, line {number}: {error}: expected a JSON object with step and update.") from error
+    return rows
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """Returns a step's headlines in a line: "reward 0.31, accuracy 0.31, entropy 0.157, length 35.4"."""
+    found = {name: metrics.get(key) for name, key in HEADLINES.items()}
+    known = {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return ", ".join(f"{name} {value:.3g}" for name, value in known.items())

@@ -1,0 +1,147 @@
+"""How figures look: colours of algorithms, legends and axes, and what a figure is written as.
+
+A figure on the page becomes a self-contained SVG string. Its text is drawn as paths, so it needs no font; it holds no
+date and ids of its own; the same data give the same bytes. Ink takes the text colour of the page there, so that a figure
+can be read on light and dark backgrounds. Everywhere else it is nearly black, on white.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from benchmarks.errors import Failure
+
+_BLIND = sns.color_palette("colorblind").as_hex()
+COLOURS = tuple(_BLIND[i] for i in (0, 1, 2, 3, 4, 9, 5, 7))
+"""seaborn's colour-blind-safe palette without its yellow and pale pink, which vanish on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+INK = "#010203"
+"""Stands for the page's text colour. No palette contains this value."""
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs on every machine
+    "text.parse_math": False,  # a name with a $ in it is a name
+    "svg.fonttype": "path",
+    "svg.hashsalt": "rlvr-gap",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "axes.grid": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "white",
+    "axes.axisbelow": True,
+}
+
+
+class Picture(Figure):
+    """A figure that a notebook shows, whether or not pyplot was set up in it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with styled():
+            self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
+def colours_of(labels: Iterable[str]) -> dict[str, int]:
+    """Gives each algorithm its number, by name: the same in every figure of the same runs. `look` makes a colour of it."""
+    return {label: i for i, label in enumerate(sorted(set(labels)))}
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Applies seaborn's style inside the block and restores the process's settings after it."""
+    style: Any = {**sns.axes_style("ticks"), **sns.plotting_context("notebook", font_scale=0.95), **_STYLE}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture; the table has the name
+        yield
+
+
+def look(colour: int | None) -> dict[str, Any]:
+    """Colour, dash and width of a line. None is the base."""
+    if colour is None:
+        return {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 1.8}
+    dash = DASHES[(colour // len(COLOURS)) % len(DASHES)]
+    return {"color": COLOURS[colour % len(COLOURS)], "linestyle": dash, "linewidth": 2.0}
+
+
+def mark(colour: int | None) -> str:
+    """The marker of an algorithm's points. The base has none."""
+    return "" if colour is None else MARKERS[colour % len(MARKERS)]
+
+
+def percent_axis(axes: Axes, top: float) -> None:
+    """Scales the y axis from 0 to `top` percent."""
+    axes.set_ylim(0, top)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def new_figure(names: Sequence[str]) -> tuple[Figure, Axes, int]:
+    """Returns a figure, axes whose size does not depend on the legend below them, and the number of legend columns."""
+    columns = legend_columns(names, 64)
+    rows = -(-len(names) // columns)
+    figure = Picture(figsize=(4.8, 3.35 + 0.21 * rows), layout="constrained")
+    return figure, figure.add_subplot(), columns
+
+
+def legend_columns(names: Sequence[str], width: int) -> int:
+    """How many names stand side by side in a legend of that many characters."""
+    return max(1, min(len(names), width // (max((len(brief(name, 30)) for name in names), default=1) + 8)))
+
+
+def legend(figure: Figure, entries: Mapping[str, Line2D], columns: int) -> None:
+    """Puts the legend below the axes, where it hides no data."""
+    names = [brief(name, 30) for name in entries]
+    options: dict[str, Any] = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": "small"}
+    figure.legend(list(entries.values()), names, handlelength=2.6, columnspacing=1.4, **options)
+
+
+def brief(text: str, length: int) -> str:
+    """Cuts a text that is longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """Returns the figure as an `<svg>` element with nothing around it.
+
+    `name` (letters, digits and hyphens) prefixes every id, so that many figures can stand in one page. A screen reader
+    reads `description` aloud. The same figure and name give the same bytes.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
+        raise ValueError(f"name must be letters, digits and hyphens, got {name!r}")
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(buffer, format="svg", facecolor="none", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue()
+    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)  # they repeat the names in the text
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    text = text.replace(INK, "currentColor")
+    label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return re.sub(r"\n\s*\n+", "\n", text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)).strip()
+
+
+def save_png(figure: Figure, path: Path | str, dpi: int = 150) -> None:
+    """Writes the figure as a picture, black on white. Raises Failure if that is not possible."""
+    try:
+        with styled():
+            figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}.") from error
