@@ -2,9 +2,9 @@
 
     rlvr-gap leaderboard --runs runs --out page.html
 
-Records that must not be compared never share a table (`sections.py`). Every number comes from counts (`measure.py`). What cannot be used is listed on the page and in what `build` returns. The page loads
-nothing and runs nothing: its style and pictures are inside it, and all text from a record is escaped. The same records
-give the same bytes.
+Records that must not be compared never share a table (`sections.py`). Every number comes from counts (`measure.py`).
+What cannot be used is listed on the page and in what `build` returns. The page loads nothing and runs nothing: its
+style and pictures are inside it, and all text from a record is escaped. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     paths = [run_dirs_or_records] if isinstance(run_dirs_or_records, Path | str) else list(run_dirs_or_records)
     entries, broken = load(paths)
     sections = make_sections(entries, broken)
+    broken += pictures.damaged_logs(entries)
     text = render(title, sections, broken, len(entries))
     write_text_atomic(out_html, text)
     return Page(Path(out_html), len(entries), tuple(broken))
@@ -66,7 +67,9 @@ def render(title: str, sections: Sequence[Section], broken: Sequence[Broken], n_
     environment.filters |= {"utc": summary.utc, "phases": _phases}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
     environment.globals |= shown
-    environment.globals |= {"pictures": {name: getattr(pictures, name) for name in ("curves", "training", "costs")}}
+    environment.globals |= {
+        "pictures": {name: getattr(pictures, name) for name in ("curves", "training", "logs", "costs")}
+    }
     template = environment.get_template("page.html.j2")
     return template.render(title=title, sections=sections, broken=broken, n_records=n_records)
 

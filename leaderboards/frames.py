@@ -101,7 +101,8 @@ def cells(sections: Sequence[Section], entries: Sequence[Entry] = ()) -> pd.Data
     order = [
         "suite", "dataset", "label", "algorithm", "variant", "seed", "cell", "status", "k", "n_problems",
         *_columns("gap"), "pass_at_1", "pass_at_k", *(column for name in measured for column in _columns(name)),
-        "sound_pass_at_1", "sound_pass_at_k", *_columns("k_equivalent"), "gained", "lost", "sound_chains", "verifier_errors",
+        "sound_pass_at_1", "sound_pass_at_k", *_columns("k_equivalent"), "gained", "lost",
+        "sound_chains", "verifier_errors",
         "steps", "updates", "group_size", "prompts_per_step", "learning_rate", "kl_coefficient",
         "training_completions", "training_tokens", "training_seconds",
         "evaluation_completions", "evaluation_tokens", "evaluation_seconds", "engine",
@@ -179,7 +180,7 @@ def _of_record(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ curves, logs, problems
+# ------------------------------------------------------------------------------------------------ other tables
 
 
 def curves(sections: Sequence[Section]) -> pd.DataFrame:
@@ -215,13 +216,13 @@ def log(entries: Iterable[Entry]) -> pd.DataFrame:
     logs = [(entry, found) for entry in entries if (found := training_log(entry)) is not None]
     frames = []
     for entry, found in logs:
-        names = {name: value for name, value in _names(entry, None).items() if name not in ("dataset", "record")}
-        frames.append(pd.DataFrame([names] * len(found)).join(found))
-    names = ["suite", "label", "algorithm", "variant", "seed", "cell", "step", "update", *HEADLINES]
+        named = pd.DataFrame([_names(entry, None)] * len(found)).drop(columns="dataset")
+        frames.append(named.join(found))
+    first = ["suite", "label", "algorithm", "variant", "seed", "cell", "step", "update", *HEADLINES]
     if not frames:
-        return _frame([], names)
+        return _frame([], first)
     joined = pd.concat(frames, ignore_index=True)
-    return _typed(joined[[*names, *(column for column in joined.columns if column not in names)]])
+    return _typed(joined[[*first, *(column for column in joined.columns if column not in first)]])
 
 
 def training_log(entry: Entry) -> pd.DataFrame | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from benchmarks.errors import Failure
 from leaderboards import frames, plots, summary
+from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
 from leaderboards.style import to_svg
 
@@ -22,25 +26,42 @@ class Plot:
 
 def curves(section: Section) -> list[Plot]:
     """pass@k of the base and of every algorithm with known counts."""
-    base_counts = known([section.base] if section.base else [])
-    known = {label: known(rows) for label, rows in section.groups.items()}
-    figures = plots.curve_figures(base_counts, known, section.colours)
+    several = any(len(known(rows)) > 1 for rows in section.groups.values())
+    figures = plots.curve_figures(frames.lines(section), "problems and seeds" if several else "problems")
     return [_plot(figure, f"s{section.number}-curve-{i}", caption) for i, (figure, caption) in enumerate(figures)]
 
 
 def training(section: Section) -> list[Plot]:
     """The training curves of all runs that have a log; in the first section of the same runs alone."""
-    if section.first != section.number:
+    found = logs(section) if section.first == section.number else []
+    if not found:
         return []
-    rows = [row for row in section.rows if row.status != "base"]
-    logs = [(row, log) for row in rows if (log := frames.training_log(row.entry)) is not None]
-    if not logs:
-        return []
-    figure = plots.training([plots.Training(row.label, log, section.colours[row.label]) for row, log in logs])
-    longest = max(len(log) for _, log in logs)
-    windows = f" A curve of more than {plots.POINTS} steps shows means over windows." if longest > plots.POINTS else ""
-    caption = f"A line is a run: one seed of an algorithm. Each step samples anew, so lines are noisy.{windows}"
+    figure = plots.training(found)
+    longest = max(len(one.log) for one in found)
+    windows = f" Beyond {plots.POINTS} steps, a point is the mean of a few." if longest > plots.POINTS else ""
+    caption = f"A line is a run, which is one seed of an algorithm.{windows}"
     return [_plot(figure, f"s{section.number}-training", caption)]
+
+
+def logs(section: Section) -> list[plots.Training]:
+    """The training logs of the section's runs. Those that are damaged are left out (`damaged_logs`)."""
+    found = []
+    for row in (row for row in section.rows if row.status != "base"):
+        with contextlib.suppress(Failure):
+            if (log := frames.training_log(row.entry)) is not None:
+                found.append(plots.Training(row.label, log, section.colours[row.label]))
+    return found
+
+
+def damaged_logs(entries: Sequence[Entry]) -> list[Broken]:
+    """The training logs that cannot be read. No number of a page comes from them, and the runs count all the same."""
+    broken = []
+    for entry in entries:
+        try:
+            frames.training_log(entry)
+        except Failure as error:
+            broken.append(Broken(entry.where, plain(error, entry.path.parent)))
+    return broken
 
 
 def costs(section: Section) -> list[Plot]:
@@ -50,7 +71,10 @@ def costs(section: Section) -> list[Plot]:
     for i, unit in enumerate(("completions", "tokens")):
         points = [
             plots.Point(
-                label, summary.generated(row.entry.record.training)[i], row.gap.trained_pass_at_1, section.colours[label]
+                label,
+                summary.generated(row.entry.record.training)[i],
+                row.gap.trained_pass_at_1,
+                section.colours[label],
             )
             for label, rows in section.groups.items()
             for row in rows

@@ -86,7 +86,8 @@ def make_lines(
 ) -> list[Line]:
     """Returns mean curves over the seeds for k = 1, 2, 4, ... up to the largest k, each with a pointwise band.
 
-    All counts must be on the same problems in the same order. The base comes first, if there is one, and is one model:
+    All counts must be on the same problems in the same order. `colours`: the number of each algorithm
+    (`style.colours_of`). The base comes first, if there is one, and is one model:
     its band holds no noise of training. Those of the others do, as far as any of them has several seeds.
     """
     known = {name: counts for name, counts in trained.items() if counts}
@@ -104,18 +105,13 @@ def _lines(groups: Mapping[str, Sequence[Counts]], colours: Mapping[str, int], c
     return [Line(name, ks, means[name], *found[name], colours.get(name)) for name in groups]
 
 
-def curve_figures(
-    base: Sequence[Counts], trained: Mapping[str, Sequence[Counts]], colours: Mapping[str, int]
-) -> list[tuple[Figure, str]]:
+def curve_figures(everything: Sequence[Line], over: str) -> list[tuple[Figure, str]]:
     """Returns the plots of a section with their captions.
 
-    A few algorithms share one plot; with more of them, each also gets its own. `base` holds the base's counts or is
-    empty. `trained` maps each algorithm to the counts of its seeds, and `colours` to its number (`style.colours_of`).
+    A few algorithms share one plot; with more of them, each also gets its own. `over`: what the bands are over.
     """
-    everything = make_lines(base, trained, colours)
     reference = [line for line in everything if line.colour is None]
     lines = [line for line in everything if line.colour is not None]
-    over = "problems and seeds" if any(len(counts) > 1 for counts in trained.values()) else "problems"
     caption = f"Bands: pointwise 95 % intervals over {over}."
     if len(lines) <= LINES_IN_ONE_PLOT:
         return [(curves([*reference, *lines]), caption)] if reference or lines else []
@@ -132,14 +128,26 @@ def curves(lines: Sequence[Line], title: str = "", bands: bool = True, top: floa
     """
     with styled():
         figure, axes, columns = new_figure([line.name for line in lines])
-        for line in lines:
-            _draw(axes, line, bands)
-        _k_axis(axes, sorted({k for line in lines for k in line.ks}))
-        axes.set(xlabel="k, samples of a problem (log scale)", ylabel="pass@k (%)", title=brief(title, 48))
-        percent_axis(axes, _top(lines) if top is None else top)
-        sns.despine(ax=axes)
-        legend(figure, {line.name: _handle(line) for line in lines}, columns)
+        draw_curves(axes, lines, title, bands, top)
+        legend(figure, handles(lines), columns)
     return figure
+
+
+def draw_curves(
+    axes: Axes, lines: Sequence[Line], title: str = "", bands: bool = True, top: float | None = None
+) -> None:
+    """The same on axes that are there, without a legend."""
+    for line in lines:
+        _draw(axes, line, bands)
+    _k_axis(axes, sorted({k for line in lines for k in line.ks}))
+    axes.set(xlabel="k, samples of a problem (log scale)", ylabel="pass@k (%)", title=brief(title, 48))
+    percent_axis(axes, _top(lines) if top is None else top)
+    sns.despine(ax=axes)
+
+
+def handles(lines: Sequence[Line]) -> dict[str, Line2D]:
+    """What a legend shows of the lines, by name."""
+    return {line.name: _handle(line) for line in lines}
 
 
 def _top(lines: Sequence[Line]) -> float:
@@ -149,13 +157,13 @@ def _top(lines: Sequence[Line]) -> float:
 
 
 def _draw(axes: Axes, line: Line, bands: bool) -> None:
-    look = look(line.colour)
-    mark = {"marker": mark(line.colour), "markersize": 5, "markeredgewidth": 0} if line.colour is not None else {}
+    style = look(line.colour)
+    point = {"marker": mark(line.colour), "markersize": 5, "markeredgewidth": 0} if line.colour is not None else {}
     sns.lineplot(
-        x=list(line.ks), y=100 * line.mean, ax=axes, estimator=None, errorbar=None, legend=False, **look, **mark
+        x=list(line.ks), y=100 * line.mean, ax=axes, estimator=None, errorbar=None, legend=False, **style, **point
     )
     if bands and line.low is not None and line.high is not None:
-        axes.fill_between(list(line.ks), 100 * line.low, 100 * line.high, color=look["color"], alpha=0.16, linewidth=0)
+        axes.fill_between(list(line.ks), 100 * line.low, 100 * line.high, color=style["color"], alpha=0.16, linewidth=0)
 
 
 def _handle(line: Line) -> Line2D:
@@ -176,23 +184,23 @@ def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None
 
     `unit` is "completions" or "tokens". The x axis is logarithmic if the costs span a factor of four or more.
     """
-    handles = {}
+    shown = {}
     with styled():
         names = list(dict.fromkeys(point.name for point in points)) + ["base"] * (base_pass_at_1 is not None)
         figure, axes, columns = new_figure(names)
         for point in points:
             style = {"color": COLOURS[point.colour % len(COLOURS)], "marker": mark(point.colour)}
             sns.scatterplot(x=[point.cost], y=[100 * point.pass_at_1], ax=axes, s=70, legend=False, **style)
-            handles[point.name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
+            shown[point.name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
         if base_pass_at_1 is not None:
             axes.axhline(100 * base_pass_at_1, **look(None))
-            handles["base"] = Line2D([], [], **look(None))
+            shown["base"] = Line2D([], [], **look(None))
         _cost_axis(axes, [point.cost for point in points])
         axes.set(xlabel=f"{unit} generated in training", ylabel="pass@1 (%)")
         highest = max(base_pass_at_1 or 0.0, *(point.pass_at_1 for point in points))
         percent_axis(axes, min(100.0, max(5.0, 115 * highest)))
         sns.despine(ax=axes)
-        legend(figure, handles, columns)
+        legend(figure, shown, columns)
     return figure
 
 
@@ -208,27 +216,27 @@ def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
 
 
-def training(runs: Sequence[Training], metrics: Sequence[str] = tuple(TRAINING_AXES)) -> Figure:
+def training(logs: Sequence[Training], metrics: Sequence[str] = tuple(TRAINING_AXES)) -> Figure:
     """Plots metrics over the steps of training, one line for each run, in the colour of its algorithm.
 
     A line of more than `POINTS` steps shows means over windows of equal width.
     """
-    handles = {run.name: Line2D([], [], **look(run.colour)) for run in runs}
-    columns = legend_columns(list(handles), 128)
+    shown = {one.name: Line2D([], [], **look(one.colour)) for one in sorted(logs, key=lambda one: one.colour)}
+    columns = legend_columns(list(shown), 128)
     rows = -(-len(metrics) // 2)
     with styled():
-        size = (9.6 if len(metrics) > 1 else 4.8, 2.75 * rows + 0.3 + 0.21 * -(-len(handles) // columns))
+        size = (9.6 if len(metrics) > 1 else 4.8, 2.75 * rows + 0.3 + 0.21 * -(-len(shown) // columns))
         figure = Picture(figsize=size, layout="constrained")
         panels = figure.subplots(rows, min(2, len(metrics)), squeeze=False, sharex=True).flatten()
         for axes, metric in zip(panels, metrics, strict=False):
-            for run in runs:
-                _draw_training(axes, run, metric)
+            for one in logs:
+                _draw_training(axes, one, metric)
             axes.set(xlabel="step", ylabel=TRAINING_AXES[metric])
             axes.xaxis.set_tick_params(labelbottom=True)
             sns.despine(ax=axes)
         for axes in panels[len(metrics) :]:
             axes.set_axis_off()
-        legend(figure, handles, columns)
+        legend(figure, shown, columns)
     return figure
 
 

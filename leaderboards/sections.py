@@ -112,8 +112,13 @@ class Section:
         return [row for row in self.rows if row.status == "counts"]
 
 
-def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Section]:
-    """Makes one section per group of comparable rows, by suite and dataset, and adds unusable counts to `broken`."""
+def make_sections(
+    entries: Sequence[Entry], broken: list[Broken], colours: Mapping[str, int] | None = None
+) -> list[Section]:
+    """Makes one section per group of comparable rows, by suite and dataset, and adds unusable counts to `broken`.
+
+    `colours`: the number of each algorithm, where more of them are known than these records have.
+    """
     rows: dict[Key, list[CellRow]] = defaultdict(list)
     bases: dict[Key, list[CellRow]] = defaultdict(list)
     for entry in entries:
@@ -127,7 +132,7 @@ def make_sections(entries: Sequence[Entry], broken: list[Broken]) -> list[Sectio
     suites = {entry.record.suite.hash: entry.record.suite.name for entry in entries}
     order = {(e.record.suite.hash, d): place for e in entries for place, d in enumerate(e.record.evaluations)}
     keys = sorted(rows, key=lambda key: (suites[key.suite_hash], key[0], order[key.suite_hash, key.dataset], repr(key)))
-    colours = colours_of(row.label for section in rows.values() for row in section)
+    colours = colours or colours_of(row.label for section in rows.values() for row in section)
     sections: list[Section] = []
     for number, key in enumerate(keys, start=1):
         same = [one.first for one in sections if one.key.of_runs() == key.of_runs()]

@@ -1,8 +1,8 @@
 """How figures look: colours of algorithms, legends and axes, and what a figure is written as.
 
 A figure on the page becomes a self-contained SVG string. Its text is drawn as paths, so it needs no font; it holds no
-date and ids of its own; the same data give the same bytes. Ink takes the text colour of the page there, so that a figure
-can be read on light and dark backgrounds. Everywhere else it is nearly black, on white.
+date and ids of its own; the same data give the same bytes. Ink takes the text colour of the page there, so that a
+figure can be read on light and dark backgrounds. Everywhere else it is nearly black, on white.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Picture(Figure):
 
 
 def colours_of(labels: Iterable[str]) -> dict[str, int]:
-    """Gives each algorithm its number, by name: the same in every figure of the same runs. `look` makes a colour of it."""
+    """Gives each algorithm its number, by name, which `look` and `mark` turn into a colour, a dash and a marker."""
     return {label: i for i, label in enumerate(sorted(set(labels)))}
 
 
@@ -128,7 +128,9 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
         raise ValueError(f"name must be letters, digits and hyphens, got {name!r}")
     buffer = io.StringIO()
     with styled():
-        figure.savefig(buffer, format="svg", facecolor="none", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            buffer, format="svg", facecolor="none", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     text = buffer.getvalue()
     text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)  # they repeat the names in the text
     text = re.sub(r'\bid="', f'id="{name}-', text)

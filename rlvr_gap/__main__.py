@@ -14,10 +14,10 @@ _FOLDER = Path(__file__).resolve().parent
 if not __package__:  # run by its path, here or in a worker of multiprocessing
     sys.path[:] = [place for place in sys.path if Path(place).resolve() != _FOLDER]  # it has a `runs` and a `plot`
     sys.path.insert(0, str(_FOLDER.parent))
-    import rlvr_gap
+    from rlvr_gap._rooms import claim
 
     sys.path.remove(str(_FOLDER.parent))
-    rlvr_gap.claim()
+    claim()
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,17 +19,20 @@ from leaderboards import completion_tables, frames
 from leaderboards import load as files
 from leaderboards.load import Broken, Entry
 from leaderboards.sections import Section, make_sections
-from leaderboards.summary import cell_name, label
+from leaderboards.style import colours_of
+from leaderboards.summary import label
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Finished runs. Every method returns a table in which each row is one observation; docs/api.md names the columns."""
+    """Finished runs. Each row of a table that a method returns is one observation; docs/api.md names the columns."""
 
     entries: tuple[Entry, ...]
     """The records, in order of their paths."""
     broken: tuple[Broken, ...] = ()
     """Record files that cannot be used, each with the reason."""
+    colours: Mapping[str, int] = field(default_factory=dict, repr=False)
+    """The number of each algorithm, which its colour follows from in every figure."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -43,7 +46,7 @@ class Runs:
     def sections(self) -> list[Section]:
         """The groups of runs that may be compared with each other: by suite, base model and dataset."""
         broken: list[Broken] = []
-        found = make_sections(self.entries, broken)
+        found = make_sections(self.entries, broken, self.colours)
         _warn(one for one in broken if "it diverged" not in one.reason)
         return found
 
@@ -71,7 +74,7 @@ class Runs:
         return frames.long(found) if long else found
 
     def curves(self) -> pd.DataFrame:
-        """pass@k of the base and of each algorithm on each dataset, with pointwise 95 % bands over problems and seeds."""
+        """pass@k of the base and of each algorithm on each dataset, with pointwise bands over problems and seeds."""
         return frames.curves(self.sections)
 
     def log(self) -> pd.DataFrame:
@@ -93,34 +96,25 @@ class Runs:
 
         `algorithm` is a label, or several of them; `base` is the base model.
         """
-        asked = self.select(algorithm, seed) if algorithm is not None or seed is not None else self
         if dataset is not None and dataset not in self.datasets:
             raise unknown("dataset", dataset, self.datasets)
         said: list[str] = []
-        parts = list(completion_tables.completions(asked.entries, dataset, problem, said.append))
+        asked = [entry for entry in self._of(algorithm) if seed is None or entry.record.cell.seed == seed]
+        parts = list(completion_tables.completions(asked, dataset, problem, said.append))
         _warn(said)
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
-    def select(self, algorithm: str | Sequence[str] | None = None, seed: int | None = None) -> Runs:
-        """Narrows the runs down. Gaps need the base: select it as well, `["base", "grpo"]`."""
+    def select(self, algorithm: str | Sequence[str]) -> Runs:
+        """Narrows the runs down to algorithms, by label. The base stays, and colours are the same as before."""
+        names = [algorithm] if isinstance(algorithm, str) else list(algorithm)
+        return replace(self, entries=tuple(self._of([*names, BASE])))
+
+    def _of(self, algorithm: str | Sequence[str] | None) -> list[Entry]:
         wanted = [algorithm] if isinstance(algorithm, str) else algorithm
         for name in wanted or ():
             if name not in (known := [BASE, *self.algorithms]):
                 raise unknown("algorithm", name, known)
-        kept = (
-            entry
-            for entry in self.entries
-            if (wanted is None or label(entry.record.cell) in wanted)
-            and (seed is None or entry.record.cell.seed == seed)
-        )
-        return replace(self, entries=tuple(kept))
-
-    def cell(self, name: str) -> Entry:
-        """The run whose folder has that name, such as `grpo-s0`."""
-        found = {cell_name(entry.record.cell): entry for entry in self.entries}
-        if name not in found:
-            raise unknown("run", name, found)
-        return found[name]
+        return [entry for entry in self.entries if wanted is None or label(entry.record.cell) in wanted]
 
 
 def load(*paths: Path | str) -> Runs:
@@ -130,7 +124,9 @@ def load(*paths: Path | str) -> Runs:
     """
     entries, broken = files.load(paths)
     _warn(broken)
-    return Runs(tuple(sorted(entries, key=lambda entry: str(entry.path))), tuple(broken))
+    found = tuple(sorted(entries, key=lambda entry: str(entry.path)))
+    colours = colours_of(label(entry.record.cell) for entry in found if entry.record.cell.algorithm != BASE)
+    return Runs(found, tuple(broken), colours)
 
 
 def gap(
@@ -147,10 +143,10 @@ def gap(
     fractions. `sampling_efficiency_gap` gives the same as an object. UsageError as there.
     """
     sides = [one if isinstance(one, Counts) else read_counts(one) for one in (base, trained)]
-    found = sampling_efficiency_gap(*(side.judged_by(verdict) for side in sides), k, confidence, seed)
-    return frames.of_gap(found)
+    left, right = (side.judged_by(verdict) for side in sides)
+    return frames.of_gap(sampling_efficiency_gap(left, right, k, confidence, seed))
 
 
 def _warn(lines: Iterable[object]) -> None:
     for line in lines:
-        warnings.warn(str(line), stacklevel=4)
+        warnings.warn(str(line), stacklevel=3)

@@ -2,9 +2,9 @@
 
     python -m tests.import_graph [FOLDER]    rooms, floors, arrows, circles and lengths of functions of a checkout
 
-A room is `algorithms`, `leaderboards`, `rlvr_gap`, or a folder or a module right under `benchmarks`. Imports count wherever they
-stand in a file, in functions and under TYPE_CHECKING too. A module that is imported by a name made at run time is not
-seen: that is how the literal tables (`benchmarks/registry.py`) keep one member from importing the others.
+A room is `algorithms`, `leaderboards`, `rlvr_gap`, or a folder or a module right under `benchmarks`. Imports count
+wherever they stand in a file, in functions and under TYPE_CHECKING too. A module that is imported by a name made at run
+time is not seen: that is how the literal tables (`benchmarks/registry.py`) keep one member from importing the others.
 """
 
 from __future__ import annotations

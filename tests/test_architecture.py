@@ -71,7 +71,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {
         *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "engines"),
     },
-    "leaderboards": {"errors", "files", "statistics", "records", "evaluation"},
+    "leaderboards": {"errors", "files", "tasks", "statistics", "records", "evaluation"},
     "runs": {
         *("errors", "files", "outside", "progress", "seeds", "tasks", "statistics", "records", "algorithms"),
         *("engines", "launchers", "importers", "suites", "evaluation"),
@@ -86,6 +86,8 @@ ROOMS: dict[str, set[str]] = {
         *("launchers", "importers", "suites", "runs", "leaderboards"),
     },
     "__main__": {"errors", "cli"},
+    # what users import, and what starts the program
+    "rlvr_gap": {"errors", "tasks", "verifiers", "statistics", "records", "algorithms", "leaderboards", "__main__"},
 }
 """Room, without `benchmarks.` -> the rooms that it may import. From the ground up."""
 

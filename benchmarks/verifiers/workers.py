@@ -198,7 +198,15 @@ class _VerifierWorker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `kill`)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps([_ROOT, *sys.path]), str(theirs.fileno()), str(self.owner), *arguments],
+                [
+                    sys.executable,
+                    "-c",
+                    _BOOT,
+                    json.dumps([_ROOT, *sys.path]),
+                    str(theirs.fileno()),
+                    str(self.owner),
+                    *arguments,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

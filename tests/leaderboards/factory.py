@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import numpy as np
 from benchmarks.files import file_sha256
 from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.schema import Record, write_record
+from benchmarks.records.training_log import FILE
 from benchmarks.statistics.counts import Counts, write_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.statistics.passk import Design, FixedDesign
@@ -131,6 +133,21 @@ def write_run(
     }
     path = cell_folder / "record.json"
     write_record(path, Record.model_validate(data | changes))
+    return path
+
+
+def write_log(folder: Path, steps: int, seed: int = 0) -> Path:
+    """The training log of a run: accuracy rises, entropy and length fall."""
+    rng = np.random.default_rng(seed)
+    path = folder / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for step in range(1, steps + 1):
+        accuracy = float(np.clip(0.2 + 0.3 * step / steps + rng.normal(0, 0.02), 0, 1))
+        line = {"step": step, "update": 4 * step, "accuracy": accuracy, "reward": accuracy, "loss": 0.01}
+        line |= {"entropy": 0.2 - 0.1 * step / steps, "completions/mean_length": 35.0, "grad_norm": None}
+        lines.append(json.dumps(line) + "\n")
+    path.write_text("".join(lines))
     return path
 
 

@@ -28,8 +28,8 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is written: the pictures take most of the time."""
-    for name in ("_curves", "_costs"):
-        monkeypatch.setattr(f"leaderboards.build.{name}", lambda *_: [])
+    for name in ("curves", "costs"):
+        monkeypatch.setattr(f"leaderboards.pictures.{name}", lambda *_: [])
 
 
 @pytest.fixture
