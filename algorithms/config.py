@@ -24,7 +24,7 @@ OPTIMISER = {
     "optim": "adamw_torch", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
 }  # fmt: skip
 BOOKKEEPING = {
-    "logging_strategy": "steps", "logging_nan_inf_filter": False, "disable_tqdm": True, "report_to": "none",
+    "logging_strategy": "steps", "logging_nan_inf_filter": False, "disable_tqdm": True,
     "save_strategy": "no",  # our callback asks for saves, on generation boundaries only
     "log_completions": False,
 }  # fmt: skip

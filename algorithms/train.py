@@ -57,6 +57,22 @@ ReportProgress = Callable[[float, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
+class Reports:
+    """Who follows a training while it runs. No number depends on it, so no record holds it."""
+
+    to: tuple[str, ...] = ()
+    """Trackers, as transformers calls them: `tensorboard`, `wandb`, `trackio`."""
+    run_name: str | None = None
+    project: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of GRPOConfig that say so. `none` is said as well: the default may change."""
+        if not self.to:
+            return {"report_to": "none"}
+        return {"report_to": list(self.to), "run_name": self.run_name, "project": self.project}
+
+
+@dataclass(frozen=True)
 class TrainSpec:
     """One training: an algorithm, a base model, prompts, and what judges completions."""
 
@@ -74,6 +90,7 @@ class TrainSpec:
     progress: ReportProgress = field(default=lambda share, metrics: None)
     processes: int = 1
     """How many processes must be training together; another world size is refused."""
+    reports: Reports = Reports()
 
 
 @dataclass(frozen=True)
@@ -150,7 +167,7 @@ def make_trainer(spec: TrainSpec) -> RLVRTrainer:
         accelerator=torch.cuda.is_available(),
     )  # fmt: skip
     try:
-        args = GRPOConfig(**fields)
+        args = GRPOConfig(**fields, **spec.reports.fields())
     except (ValueError, ImportError) as error:
         raise UsageError(f"these settings of training cannot work together here: {error}") from error
     if spec.revision is not None:
@@ -181,7 +198,7 @@ def refusal(algorithm: Algorithm, settings: Settings) -> str | None:
     """Why TRL refuses the settings of an algorithm; None where it accepts them. It loads no model."""
     fields = config_fields(algorithm, settings, folder="out", seed=0, processes=1, accelerator=False)
     try:
-        GRPOConfig(**fields)
+        GRPOConfig(**fields, **Reports().fields())
     except (ValueError, ImportError) as error:
         return _one_line(error)
     return None

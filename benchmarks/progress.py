@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,7 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.progress import Progress as Bars
+from rich.progress import Progress as RichBars
 from rich.text import Text
 
 LINE_EVERY_S = 15.0
@@ -43,6 +43,8 @@ class Stage:
     started: float = field(default_factory=lambda: time.monotonic())
     skipped: float = 0
     """The part of `done` that an earlier run did, which says nothing about the rate."""
+    note: str = ""
+    """What else is known of where it stands, such as "reward 0.31, entropy 0.157"."""
 
     def advance(self, amount: float = 1) -> None:
         """Adds work that this run has done."""
@@ -76,7 +78,7 @@ class Stage:
             parts.append(f"{number(self.rate)}/s")
             if self.total is not None and self.total > self.done:
                 parts.append(f"{duration((self.total - self.done) / self.rate)} left")
-        return f"{self.name}: " + ", ".join(parts)
+        return f"{self.name}: " + ", ".join(parts) + (f"; {self.note}" if self.note else "")
 
 
 def number(value: float) -> str:
@@ -140,6 +142,7 @@ class Progress:
         assert self._bars is not None
         self.listener(stage)
         self._bars.update(task, description=stage.name, total=stage.total, completed=stage.done, rate=stage.rate)
+        self._bars.update(task, note=stage.note)
 
     def _show_line(self, stage: Stage) -> None:
         self.listener(stage)
@@ -151,6 +154,16 @@ class Progress:
     def _write(self, line: str) -> None:
         if not self.quiet:
             print(line, file=self.stream, flush=True)
+
+
+class Bars(RichBars):
+    """The bars, and below them what is noted of those that are not finished: beside them it would not fit."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What rich draws."""
+        yield from super().get_renderables()
+        notes = [task.fields.get("note") for task in self.tasks if not task.finished]
+        yield from (Text(f"  {note}", style="dim", no_wrap=True, overflow="ellipsis") for note in notes if note)
 
 
 class _RateColumn(ProgressColumn):

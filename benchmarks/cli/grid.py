@@ -17,6 +17,7 @@ from benchmarks.cli.options import (
     ModelOption,
     OutOption,
     QuietOption,
+    ReportOption,
     SuiteOption,
     WorkersOption,
     load_suite,
@@ -55,6 +56,7 @@ def grid(
     cluster: Annotated[
         Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
     ] = None,
+    report_to: ReportOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and its cost; run nothing.")] = False,
     model: ModelOption = "",
     engine: EngineOption = "auto",
@@ -73,13 +75,16 @@ def grid(
     from benchmarks.runs.grid import GridRun
     from benchmarks.runs.grid_plan import plan
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.trackers import parse
     from benchmarks.runs.variants import expand
 
     common, variants = expand(changes or [])
+    trackers = parse(report_to)
     loaded = load_suite(suite, model, common)
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
     cells = plan(loaded, algos.split(), seeds.split(), place, variants)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, common, workers)]
+    options += ["--report-to", ",".join(trackers)] if trackers else []
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return _plan(run)

@@ -31,6 +31,10 @@ VaryOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Show the result but no progress.")]
 ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="Number of training processes (torchrun).")]
+ReportOption = Annotated[
+    str,
+    typer.Option("--report-to", help="Follow training in tensorboard, wandb or trackio; several: tensorboard,wandb."),
+]
 VerdictOption = Annotated[
     str, typer.Option("--verdict", help="What counts as correct: answer, or sound (the answer under a sound chain).")
 ]

@@ -15,6 +15,7 @@ from benchmarks.cli.options import (
     OutOption,
     ProcessesOption,
     QuietOption,
+    ReportOption,
     SeedOption,
     SuiteOption,
     VaryOption,
@@ -42,6 +43,7 @@ def bench(
         typer.Option("--beside", help="Another algorithm of your own that the suite has settings for; repeatable."),
     ] = None,
     vary: VaryOption = None,
+    report_to: ReportOption = "",
     page: Annotated[bool, typer.Option("--page/--no-page", help="Print the results and write the page.")] = True,
     quiet: QuietOption = False,
 ) -> None:
@@ -58,10 +60,11 @@ def bench(
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.run_folder import Place
+    from benchmarks.runs.trackers import parse
     from benchmarks.runs.variants import variant_of
 
     with pause.on_sigterm(), Progress(quiet) as progress:
-        place = Place(out, engine, workers, processes, progress)
+        place = Place(out, engine, workers, processes, progress, report_to=parse(report_to))
         loaded = load_suite(suite, model, changes)
         variant = variant_of(loaded, vary or [])
         asked = variant.suite() if variant else loaded
@@ -72,18 +75,20 @@ def bench(
         show([record], cell.folder.parent, cell.folder)
 
 
-def train_cell(folder: Path) -> None:
+def train_cell(folder: Path, report_to: ReportOption = "") -> None:
     """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
     from benchmarks.runs.lease import end_with_parent
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.status import Reporter
+    from benchmarks.runs.trackers import parse
 
     end_with_parent()
     first = os.environ.get("RANK", "0") == "0"
     with Progress(quiet=not first) as progress:
         if first:
             progress.listener = Reporter.attach(folder).hear
-        place = Place(processes=int(os.environ.get("WORLD_SIZE", "1")), progress=progress)
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        place = Place(processes=processes, progress=progress, report_to=parse(report_to))
         CellRun.of_folder(folder, place).training.train()

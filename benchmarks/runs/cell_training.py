@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from benchmarks.launchers.base import PROGRAM_FILE
 from benchmarks.outside import Found
 from benchmarks.progress import Stage
 from benchmarks.records.schema import SpentRecord, TrainingRecord
+from benchmarks.records.training_log import headline
 from benchmarks.runs.divergence import Outcome
 from benchmarks.runs.lease import end_with_parent
 from benchmarks.runs.run_folder import TRAIN, Place
+from benchmarks.runs.trackers import PROJECT, following
 from benchmarks.seeds import derive
 from benchmarks.suites.schema import Suite
 from benchmarks.tasks.prompts import render
@@ -79,7 +81,8 @@ class CellTraining:
         if self.place.processes > 1:
             world = ["--standalone", "--nproc_per_node", str(self.place.processes)]
             command = [sys.executable, "-m", "torch.distributed.run", *world, PROGRAM_FILE, "train-cell"]
-            done = subprocess.run([*command, str(self.folder)], check=False, preexec_fn=end_with_parent)
+            command += [str(self.folder), "--report-to", ",".join(self.place.report_to)]
+            done = subprocess.run(command, check=False, preexec_fn=end_with_parent)
             if done.returncode and pause.was_asked(self.train_folder):
                 raise KeyboardInterrupt
             if done.returncode:
@@ -91,12 +94,15 @@ class CellTraining:
         from algorithms.train import train
 
         budget = self.suite.training.budget
-        with self.place.progress.stage(f"train {self.folder.name}", budget.amount, budget.unit) as stage:
-            return train(self.spec(lambda share, metrics: _advance(stage, round(share * budget.amount))))
+        with (
+            following(self.place.report_to, self.train_folder),
+            self.place.progress.stage(f"train {self.folder.name}", budget.amount, budget.unit) as stage,
+        ):
+            return train(self.spec(lambda share, metrics: _advance(stage, round(share * budget.amount), metrics)))
 
     def spec(self, progress: Any) -> Any:
         """Returns the cell's `TrainSpec`, which differs between algorithms in nothing but the algorithm."""
-        from algorithms.train import TrainSpec
+        from algorithms.train import Reports, TrainSpec
 
         settings = self.suite.training
         problems = settings.dataset.load()
@@ -123,6 +129,7 @@ class CellTraining:
             seed=derive("train", self.seed) % 2**32,
             progress=progress,
             processes=self.place.processes,
+            reports=Reports(self.place.report_to, f"{self.folder.parent.name}/{self.folder.name}", PROJECT),
         )
 
     def make_algorithm(self) -> Any:
@@ -147,8 +154,9 @@ def read_trl_settings(folder: Path) -> dict[str, Any]:
     return dict(loads_strict(read_text(folder / "trl_config.json")))
 
 
-def _advance(stage: Stage, done: float) -> None:
+def _advance(stage: Stage, done: float, metrics: Mapping[str, float]) -> None:
     """Advances the stage to `done`. Work that a resumed run found finished says nothing about its rate."""
+    stage.note = headline(metrics)
     (stage.advance if stage.done else stage.skip)(done - stage.done)
 
 

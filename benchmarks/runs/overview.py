@@ -106,9 +106,10 @@ def spent(record: Record) -> tuple[float, int]:
 
 def _running(folder: Path, said: status.Status) -> dict[str, Any]:
     total = f"/{said.total:.0f}" if said.total else ""
+    note = f"; {said.note}" if said.note else ""
     return {
         "state": RUNNING,
-        "said": f"{said.stage}: {said.done:.0f}{total} {said.unit}".strip() if said.stage else "starts",
+        "said": f"{said.stage}: {said.done:.0f}{total} {said.unit}".strip() + note if said.stage else "starts",
         "share": said.done / said.total if said.total else None,
         "left_s": said.left_s,
         "seconds": said.seconds + max(0.0, time.time() - said.updated),

@@ -33,6 +33,8 @@ class Place:
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     home: Path | None = None
     """The folder of the suite's runs; null until it is settled (home.py)."""
+    report_to: tuple[str, ...] = ()
+    """The trackers that follow a training (trackers.py)."""
 
 
 def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:

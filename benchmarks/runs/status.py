@@ -44,6 +44,8 @@ class Status:
     total: float | None = None
     unit: str = ""
     left_s: float | None = None
+    note: str = ""
+    """Of a training: its last step's reward, accuracy, entropy and completion length."""
     seconds: float = 0.0
     """Wall clock that all attempts have taken so far."""
     attempts: int = 0
@@ -103,7 +105,14 @@ class Reporter:
         left = None
         if stage.rate and stage.total is not None:
             left = round(max(0.0, stage.total - stage.done) / stage.rate, 1)
-        done = {"stage": stage.name, "done": stage.done, "total": stage.total, "unit": stage.unit, "left_s": left}
+        done = {
+            "stage": stage.name,
+            "done": stage.done,
+            "total": stage.total,
+            "unit": stage.unit,
+            "left_s": left,
+            "note": stage.note,
+        }
         self.write(said="", **done)
 
 

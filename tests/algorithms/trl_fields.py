@@ -21,12 +21,13 @@ LEFT_ALONE: dict[str, tuple[str, ...]] = {
         "label_names",
     ),
     "logging and publishing, which cannot move a weight": (
-        "log_on_each_node", "log_level", "log_level_replica", "run_name", "project", "trackio_space_id",
-        "trackio_bucket_id", "trackio_static_space_id", "push_to_hub", "hub_token", "hub_private_repo",
+        "log_on_each_node", "log_level", "log_level_replica", "trackio_space_id", "trackio_bucket_id",
+        "trackio_static_space_id", "push_to_hub", "hub_token", "hub_private_repo",
         "hub_model_id", "hub_strategy", "hub_always_push", "hub_revision", "log_multimodal",
         "num_completions_to_print", "log_unique_prompts", "log_completions_hub_repo", "include_num_input_tokens_seen",
         "logging_first_step", "debug", "skip_memory_metrics",
     ),
+    "who follows a training while it runs, set from `TrainSpec.reports`": ("report_to", "run_name", "project"),
     "set by max_steps, by our own schedule over the budget, or by our own checkpoints": (
         "num_train_epochs", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "generation_batch_size",
         "save_steps", "save_total_limit", "save_on_each_node", "save_only_model", "resume_from_checkpoint",

@@ -58,6 +58,26 @@ def test_what_was_there_before_says_nothing_about_the_rate(clock):
         assert stage.line() == "s: 950/1000, 5/s, 10 s left"
 
 
+def test_a_note_follows_in_the_line(clock):
+    with Progress(stream=io.StringIO()).stage("train grpo-s0", total=10, unit="steps") as stage:
+        clock[0] += 2
+        stage.note = "reward 0.31, entropy 0.157"
+        stage.advance(4)
+        assert stage.line() == "train grpo-s0: 4/10 steps, 2/s, 3 s left; reward 0.31, entropy 0.157"
+
+
+def test_a_note_has_a_line_of_its_own_below_the_bars(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with Progress(stream=stream) as shown, shown.stage("train grpo-s0", total=2, unit="steps") as stage:
+        stage.note = "reward 0.31, accuracy 0.31, entropy 0.157, length 35.4"
+        stage.advance()
+        lines = list(shown._bars.get_renderables())
+        assert [line.plain.strip() for line in lines[1:]] == [stage.note]
+        stage.advance()
+        assert len(list(shown._bars.get_renderables())) == 1  # nothing is left to watch
+
+
 def test_a_stage_may_change_its_total_and_name(clock):
     stream = io.StringIO()
     with Progress(stream=stream).stage("a") as stage:
