@@ -53,7 +53,7 @@ def init(**options):
     run = Run()
     calls.append(("init", {**options, "folder": os.environ["WANDB_DIR"]}))
 def define_metric(*_, **__): pass
-def log(values): calls.append(("log", values))
+def log(values, step=None): calls.append(("log", values))
 def finish(): calls.append(("finish", None))
 """,
         "wandb/sdk/__init__.py": "",
@@ -70,7 +70,7 @@ class Config(dict):
     def update(self, *_, **__): pass
 config = Config()
 def init(**options): calls.append(("init", options))
-def log(values): calls.append(("log", values))
+def log(values, step=None): calls.append(("log", values))
 def finish(): calls.append(("finish", None))
 """,
     },
