@@ -32,30 +32,34 @@ if TYPE_CHECKING:
 
 CLUSTER = Path("cluster.yaml")
 WATCH_S = 2.0
+ValuesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting; several values make variants: training.learning_rate=1e-5,5e-5."),
+]
+LauncherOption = Annotated[
+    str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
+]
+CellProcessesOption = Annotated[
+    int | None,
+    typer.Option("--processes", min=1, help="Training processes of a cell; default: 1, or its job's GPUs."),
+]
+ClusterOption = Annotated[
+    Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
+]
 
 
 def grid(
     suite: SuiteOption = "countdown",
     algos: Annotated[str, typer.Option("--algos", help="Names, separated by spaces; default: all.")] = "",
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers, separated by spaces.")] = "0",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a setting; several values make variants: training.learning_rate=1e-5,5e-5."),
-    ] = None,
-    launcher: Annotated[
-        str, typer.Option("--launcher", help="local: a process per cell; slurm: submits; inprocess: all in this one.")
-    ] = "local",
+    changes: ValuesOption = None,
+    launcher: LauncherOption = "local",
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Cells side by side; default: one per GPU, or else per core.")
     ] = None,
     retry: Annotated[int, typer.Option("--retry", min=0, help="How often to try a cell again that failed.")] = 0,
-    processes: Annotated[
-        int | None,
-        typer.Option("--processes", min=1, help="Training processes of a cell; default: 1, or its job's GPUs."),
-    ] = None,
-    cluster: Annotated[
-        Path | None, typer.Option("--cluster", help="Resources of a job; default: cluster.yaml, if there is one.")
-    ] = None,
+    processes: CellProcessesOption = None,
+    cluster: ClusterOption = None,
     report_to: ReportOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and its cost; run nothing.")] = False,
     model: ModelOption = "",
