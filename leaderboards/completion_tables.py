@@ -15,8 +15,8 @@ from benchmarks.tasks import Problem
 from leaderboards.load import Entry
 from leaderboards.summary import cell_name, label
 
-FIRST = ("problem_id", "question", "gold", "extracted", "verdict", "chain", "text")
-"""The columns that follow the names of the run, as far as there are any. `extracted`: the answer that was judged."""
+FIRST = ("problem_id", "question", "gold", "answer", "verdict", "chain", "text")
+"""The columns that follow the names of the run, as far as there are any. `answer`: what the verifier extracted."""
 Say = Callable[[str], None]
 
 
@@ -85,5 +85,6 @@ def _named(found: pd.DataFrame, entry: Entry, dataset: str, problems: Mapping[st
         gold=[None if one is None else one.answer for one in asked],
     )
     first = [*names, *(name for name in FIRST if name in found)]
-    types = {"variant": "str", "question": "str", "gold": "str", "seed": "Int64", "chain": "boolean"}
+    types = {name: "str" for name in ("variant", "question", "gold", "answer") if name in found}
+    types |= {"seed": "Int64", "chain": "boolean"}
     return found[[*first, *(name for name in found if name not in first)]].astype(types)

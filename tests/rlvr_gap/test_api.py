@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from matplotlib.figure import Figure
 
@@ -18,6 +19,7 @@ from benchmarks import __main__ as program
 from benchmarks.errors import UsageError
 from benchmarks.records.schema import read_record
 from benchmarks.statistics.counts import read_counts
+from leaderboards import completion_tables
 from leaderboards.build import build
 from leaderboards.style import COLOURS, colours_of
 from tests.benchmarks.micro import write
@@ -159,12 +161,27 @@ def test_completions(trained, monkeypatch):
     assert len(found) == sum(entry.record.evaluations["test"].completions for entry in runs.entries) > 0
     assert found["question"].tolist() == [problems[one].prompt for one in found["problem_id"]]
     assert found["gold"].tolist() == [problems[one].answer for one in found["problem_id"]]
+    assert list(found.columns[7:10]) == ["problem_id", "question", "gold"]
     one = found["problem_id"].iloc[0]
     assert set(runs.completions(problem=one)["problem_id"]) == {one}
     assert runs.completions(algorithm="base", seed=7).empty
     monkeypatch.setattr("benchmarks.tasks.countdown.Countdown.VERSION", 99)
     with pytest.warns(UserWarning, match="no questions and gold answers, they are of version 2 .* which has 99 now"):
         assert runs.completions()["gold"].isna().all()
+
+
+def test_an_extracted_answer_stands_beside_the_gold_one(trained, monkeypatch):
+    read = completion_tables.read_tables
+
+    def with_answers(path):
+        for table in read(path):
+            stored = table.select([name for name in table.column_names if name != "answer"])
+            yield stored.append_column("answer", pa.array(["7", *[None] * (table.num_rows - 1)]))
+
+    monkeypatch.setattr(completion_tables, "read_tables", with_answers)
+    found = rg.load(trained).completions(algorithm="base")
+    assert list(found.columns[7:11]) == ["problem_id", "question", "gold", "answer"]
+    assert found["answer"].iloc[0] == "7" and found["answer"].iloc[1:].isna().all()
 
 
 def test_what_is_not_there(runs, folder, tmp_path):
