@@ -43,11 +43,17 @@ def read_training_log(folder: Path) -> list[dict[str, Any]] | None:
     rows = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            row = loads_strict(line)
-            rows.append({**row, "step": int(row["step"]), "update": int(row["update"])})
+            rows.append(_checked(loads_strict(line)))
         except (ValueError, KeyError, TypeError) as error:
             raise Failure(f"{FILE}, line {number}: {error}: expected a JSON object with step and update.") from error
     return rows
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    for name in HEADLINES.values():
+        if not isinstance(row.get(name), int | float | None):
+            raise ValueError(f"{name} is {row[name]!r}, which is no number")
+    return {**row, "step": int(row["step"]), "update": int(row["update"])}
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

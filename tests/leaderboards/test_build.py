@@ -14,7 +14,7 @@ import pytest
 from benchmarks.errors import Failure, UsageError
 from leaderboards import plots, style
 from leaderboards.build import build
-from tests.leaderboards.factory import Elements, draw_counts, words, write_run
+from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run
 from tests.leaderboards.test_places import places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,6 +316,7 @@ def test_hostile_names_are_text(suite: Path, tmp_path: Path):
         evaluation_changes={"engine": HOSTILE},
         imported={"source": HOSTILE, "format": HOSTILE},
     )
+    write_log(suite / "hostile", 3)
     (suite / "broken").mkdir()
     (suite / "broken" / "record.json").write_text(json.dumps({"schema": HOSTILE}))
     html = build(suite, tmp_path / "page.html", title=HOSTILE).path.read_text(encoding="utf-8")

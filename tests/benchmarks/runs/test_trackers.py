@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.errors import UsageError
+from benchmarks.errors import Failure, UsageError
 from benchmarks.records.training_log import headline, read_training_log
 from benchmarks.runs import trackers
 from benchmarks.runs.cell_run import CellRun
@@ -182,6 +182,9 @@ def test_a_log_that_is_being_written(tmp_path):
     path.write_text("".join(whole) + '{"step": 3, "upd')
     assert [row["step"] for row in read_training_log(tmp_path)] == [1, 2]
     assert read_training_log(Path(tmp_path / "none")) is None
+    path.write_text('{"step": 1, "update": 2, "reward": "high"}\n')
+    with pytest.raises(Failure, match="line 1: reward is 'high', which is no number"):
+        read_training_log(tmp_path)
     path.write_text('{"step": 1\n' + whole[1])
-    with pytest.raises(Exception, match=r"train/log.jsonl, line 1: .*expected a JSON object with step and update"):
+    with pytest.raises(Failure, match=r"train/log.jsonl, line 1: .*expected a JSON object with step and update"):
         read_training_log(tmp_path)
