@@ -69,7 +69,7 @@ class Stage:
         done = self.done - self.skipped
         return done / seconds if done > 0 and seconds > 0 else None
 
-    def line(self) -> str:
+    def line(self, ending: str = "") -> str:
         """Returns a line such as `sample test: 512/12800 completions, 310/s, 40 s left`."""
         parts = [
             number(self.done) + ("" if self.total is None else f"/{number(self.total)}") + f" {self.unit}".rstrip()
@@ -78,6 +78,7 @@ class Stage:
             parts.append(f"{number(self.rate)}/s")
             if self.total is not None and self.total > self.done:
                 parts.append(f"{duration((self.total - self.done) / self.rate)} left")
+        parts += [ending] if ending else []
         return f"{self.name}: " + ", ".join(parts) + (f"; {self.note}" if self.note else "")
 
 
@@ -136,7 +137,7 @@ class Progress:
         self.listener(stage)
         yield stage
         if self._bars is None and stage.done:
-            self._write(f"{stage.line()}, done in {duration(time.monotonic() - stage.started)}")
+            self._write(stage.line(f"done in {duration(time.monotonic() - stage.started)}"))
 
     def _show_bar(self, task: TaskID, stage: Stage) -> None:
         assert self._bars is not None

@@ -64,6 +64,7 @@ def test_a_note_follows_in_the_line(clock):
         stage.note = "reward 0.31, entropy 0.157"
         stage.advance(4)
         assert stage.line() == "train grpo-s0: 4/10 steps, 2/s, 3 s left; reward 0.31, entropy 0.157"
+        assert stage.line("done in 2 s").endswith("3 s left, done in 2 s; reward 0.31, entropy 0.157")
 
 
 def test_a_note_has_a_line_of_its_own_below_the_bars(clock, monkeypatch):
