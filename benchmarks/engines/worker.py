@@ -270,13 +270,14 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str],
                 number, chunk, sampling = jobs.get()
                 keys[number] = chunk.key
                 here.give(number, chunk, sampling)
-            for number, completions in here.collect():
+            done = here.collect()
+            if done or here.finished - told_finished >= _TELL_ROWS:  # before what is done: the parent may wait for it
+                told_finished = here.finished
+                connection.send(("load", 0, told_finished))
+            for number, completions in done:
                 connection.send(("ready", 0, (here.engine.description, here.rows_in_flight)))  # memory was short?
                 connection.send(("done", number, completions))
                 del keys[number]
-            if here.finished - told_finished >= _TELL_ROWS or (here.finished > told_finished and not here.in_progress):
-                told_finished = here.finished
-                connection.send(("load", 0, told_finished))
     except (UsageError, Failure) as error:
         message = (str(error), traceback.format_exc(), isinstance(error, UsageError))
         connection.send(("failed", 0, message))
