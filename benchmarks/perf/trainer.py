@@ -121,7 +121,6 @@ def make_pair(case: Case, size: Size, folder: Path) -> tuple[Any, Any]:
     from algorithms.config import config_fields
     from algorithms.settings import Settings
     from algorithms.train import TrainSpec, load_policy, make_trainer
-    from algorithms.trainer import RLVRTrainer
 
     settings = Settings.model_validate(
         {
@@ -142,7 +141,7 @@ def make_pair(case: Case, size: Size, folder: Path) -> tuple[Any, Any]:
         spec.algorithm, settings, folder=str(folder), seed=0, processes=1, accelerator=not ours.args.use_cpu
     )
     model, tokenizer = load_policy(MODEL, None)
-    plain = RLVRTrainer.__mro__[1](  # TRL's own
+    plain = _trls_own(type(ours))(
         model=model, processing_class=tokenizer, args=type(ours.args)(**{**fields, "scale_rewards": "group"}),
         reward_funcs=[lambda completions, **_: [float(right(text)) for text in completions]],
         train_dataset=ours.train_dataset,
@@ -246,6 +245,11 @@ def table(found: Sequence[Ratio]) -> Table:
         ratio = f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
         shown.add_row(row.case, f"{row.ours:.3f}", f"{row.plain:.3f}", ratio, verdict)
     return shown
+
+
+def _trls_own(ours: type[Any]) -> Any:
+    """Returns the class of TRL's that our trainer is a subclass of. Only the trainer imports TRL."""
+    return next(kind for kind in ours.__mro__ if kind.__module__.startswith("trl."))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

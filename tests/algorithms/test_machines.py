@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.launchers.base import PROGRAM_FILE
 from benchmarks.runs.machines import Machines
 from tests.algorithms import distributed_worker as worker
 from tests.algorithms.test_distributed import ROOT, WORLD, Run
@@ -66,8 +67,8 @@ def machines(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     commands = []
     for index in range(MACHINES):
         command = Machines(MACHINES, index, endpoint).command(PROCESSES // MACHINES, arguments)
-        program = command.index("benchmarks")
-        commands.append([*command[:program], "tests.algorithms.distributed_worker", *command[program + 1 :]])
+        program = command.index(PROGRAM_FILE)
+        commands.append([*command[:program], "-m", "tests.algorithms.distributed_worker", *command[program + 1 :]])
     together(commands)
     return Run(folder, PROCESSES)
 

@@ -22,7 +22,7 @@ from benchmarks.records.schema import read_record
 ROOT = Path(__file__).parents[2]
 TAG = "RLVR_GAP_TEST_FAULTS"
 """Environment variable that the processes of one grid have in common, whoever started them."""
-_NOT_COMPARED = ("provenance", "completions_file", "seconds", "peak_memory_bytes")
+_NOT_COMPARED = ("provenance", "completions_file", "seconds", "load", "peak_memory_bytes")
 
 
 class Killer:

@@ -19,8 +19,8 @@ BASE = {"test": draw_counts(0.15, 8, 1)}
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A base, a run of it, and a training that diverged."""
     monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
-    for name in ("_curves", "_costs"):  # pictures take most of the time
-        monkeypatch.setattr(f"leaderboards.build.{name}", lambda *_: [])
+    for name in ("curves", "costs"):  # pictures take most of the time
+        monkeypatch.setattr(f"leaderboards.pictures.{name}", lambda *_: [])
     folder = tmp_path / "countdown"
     write_run(folder, "base", BASE)
     write_run(folder, "grpo", {"test": draw_counts(0.4, 8, 2)}, BASE)

@@ -327,7 +327,7 @@ def test_a_judge_that_cannot_be_imported_ends_a_training(tmp_path, monkeypatch):
     """Every completion would have no verdict, and the policy no reward."""
     run = cell(tmp_path / "runs", "grpo", changes=SCRIPTED)
     run.base.run()
-    monkeypatch.setattr(Dataset, "make_verifier", lambda _: MathVerifier(judge="no_such_module:make"))
+    monkeypatch.setattr(Dataset, "make_verifier", lambda *_: MathVerifier(judge="no_such_module:make"))
     with pytest.raises(Failure, match=r"could not start: ModuleNotFoundError: No module named 'no_such_module'\."):
         run.training.run()
     assert not (run.folder / "train" / "diverged.json").exists()
