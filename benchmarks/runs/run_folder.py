@@ -62,7 +62,7 @@ def read_done(folder: Path, spec_hash: str | None = None) -> Record | None:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether the folder holds any result of its spec. A spec alone, of a command that failed at once, stands in nobody's way."""
+    """Whether the folder holds any result of its spec. A spec alone is of a command that failed at once."""
     return (folder / SPEC).exists() and any((folder / name).exists() for name in (TRAIN, EVAL, POINTS, RECORD))
 
 
