@@ -52,6 +52,7 @@ class _Stream:
         for run in self.runs:
             run.begin(rows, seed)
         self._skip()
+        self._show_total()
         with Verifying() as verifying, _saved(self.runs):
             self._finish_complete()
             while self.runs:

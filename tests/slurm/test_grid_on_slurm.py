@@ -148,6 +148,7 @@ def test_a_cancelled_cell_shows_as_failed_and_the_same_command_goes_on(cluster, 
     assert {row["state"] for row in lab.states().values()} <= {"queued", "running"}
     shards = lab.runs / "base" / "eval" / "test" / "shards"
     lab.wait("the first shard", lambda: list(shards.glob("*.parquet")))
+    lab.wait("a share of the work", lambda: (lab.states()["base"]["share"] or 0) > 0)
     row = lab.states()["base"]
     assert row["state"] == "running" and 0 < row["share"] < 1 and row["log"].endswith("base.log")
     lab.say("scancel", row["where"].split()[1])

@@ -259,7 +259,7 @@ def test_workers_draw_from_streams_of_their_own(folder):
 
 def test_an_evaluation_that_is_killed_goes_on(folder, tmp_path):
     """All datasets in one stream. What is stored stays, no sample is repeated, and each round is whole."""
-    problems = [Problem(f"p{i}", PROMPTS[0], "24", {}) for i in range(4)]
+    problems = [Problem(f"p{i}", PROMPTS[0], "24", {"numbers": [4, 6]}) for i in range(4)]
     asked = [Asked(name, problems, verifiers.get("countdown"), 1, tmp_path / name) for name in ("test", "ood")]
     settings = {"design": DESIGN, "sampling": HOT, "prompt_template": "raw", "seed": 0}
 
