@@ -25,7 +25,7 @@ from benchmarks.records.schema import BASE, Cell, Point, Record, SuiteRef, write
 from benchmarks.runs import divergence, status
 from benchmarks.runs.cell_training import CellTraining, diverged_record, training_record
 from benchmarks.runs.home import claim_home, settle
-from benchmarks.runs.lease import Holder, hold
+from benchmarks.runs.lease import hold, saying
 from benchmarks.runs.run_folder import (
     POINTS,
     RECORD,
@@ -131,7 +131,7 @@ class CellRun:
             self._check()
         assert self.place.home is not None
         claim_home(self.place.home, self.table)
-        with hold(self.folder, self._wait) as lease:
+        with hold(self.folder, saying(self.place.progress, self.folder)) as lease:
             remove_drafts(self.folder)
             if fresh and (moved := replace_run(self.folder)) is not None:
                 self.place.progress.say(f"{self.name} starts afresh; what there was is in {moved}.")
@@ -156,9 +156,6 @@ class CellRun:
         at = f" at {made.commit[:7]}{' with changes' if made.dirty else ''}" if made.commit else ""
         self.place.progress.say(f"{self.name}: finished {made.finished:%Y-%m-%d}{at}, nothing run.")
         return record
-
-    def _wait(self, holder: Holder) -> None:
-        self.place.progress.wait(f"wait for {self.name}", f"{self.folder} is in the hands of {holder}")
 
     def _make(self, base_model: ModelRef, spec_hash: str) -> Record:
         """Trains and evaluates whatever is not there yet. A training that diverged is recorded and not evaluated."""

@@ -25,7 +25,7 @@ from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.provenance import command, now
 from benchmarks.records.schema import BASE, Cell, Imported, Provenance, Record, SuiteRef, read_record, write_record
-from benchmarks.runs.lease import Holder, hold
+from benchmarks.runs.lease import hold, saying
 from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.runs.run_folder import EVAL, RECORD
 from benchmarks.statistics.counts import NOT_CORRECT, Counts, read_counts, write_counts
@@ -96,14 +96,11 @@ class Import:
         base = None if self.base is None else read_base(self.base, self.dataset)
         gaps = {} if base is None else {verdict: self._gap(base.counts, counts, verdict) for verdict in VERDICTS}
         cell = self._cell(base)
-        with hold(self.folder, self._wait) as lease:
+        with hold(self.folder, saying(self.progress, self.folder)) as lease:
             record = self._record(cell, counts, base is not None, gaps)
             lease.check()
             write_record(self.folder / RECORD, record)
         return record
-
-    def _wait(self, holder: Holder) -> None:
-        self.progress.wait(f"wait for {self.folder.name}", f"{self.folder} is in the hands of {holder}")
 
     def _record(self, cell: Cell, counts: Counts, measured: bool, gaps: Mapping[JudgedBy, Gap | None]) -> Record:
         """Writes the counts and makes the record, with what was imported before. `measured`: from a base."""

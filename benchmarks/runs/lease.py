@@ -23,6 +23,7 @@ from pathlib import Path
 from filelock import SoftFileLease, Timeout
 
 from benchmarks.errors import Failure
+from benchmarks.progress import Progress
 
 FILE = ".lease"
 LEASE_S = 60.0
@@ -106,6 +107,11 @@ def hold(folder: Path, waiting: Callable[[Holder], None] = lambda holder: None) 
         lock.release()
         with contextlib.suppress(OSError):
             folder.rmdir()  # if nothing came of it, it is empty
+
+
+def saying(progress: Progress, folder: Path) -> Callable[[Holder], None]:
+    """What `hold` may call while it waits for the folder: it says for whom."""
+    return lambda holder: progress.wait(f"wait for {folder.name}", f"{folder} is in the hands of {holder}")
 
 
 def _interrupt(compromise: object) -> None:

@@ -17,7 +17,7 @@ from benchmarks.files import remove_drafts
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Cell, Record, SuiteRef, write_record
 from benchmarks.runs.home import settle
-from benchmarks.runs.lease import Holder, Lease, hold
+from benchmarks.runs.lease import Lease, hold, saying
 from benchmarks.runs.run_folder import EVAL, RECORD, Place, read_done
 from benchmarks.runs.suite_evaluation import evaluate_suite, gaps
 from benchmarks.seeds import derive
@@ -67,12 +67,9 @@ class ModelRun:
             if dataset not in self.suite.evaluation.datasets:
                 raise unknown(f"dataset of suite '{self.suite.name}'", dataset, self.suite.evaluation.datasets)
         model = identify(self.model, self.revision)
-        with hold(self.folder, self._wait) as lease:
+        with hold(self.folder, saying(self.place.progress, self.folder)) as lease:
             remove_drafts(self.folder)
             return self._run(model, lease)
-
-    def _wait(self, holder: Holder) -> None:
-        self.place.progress.wait(f"wait for {self.folder.name}", f"{self.folder} is in the hands of {holder}")
 
     def _run(self, model: ModelRef, lease: Lease) -> Record:
         """The record is read under the lease: another process may just have added a dataset to it."""

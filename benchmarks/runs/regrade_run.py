@@ -23,7 +23,7 @@ from benchmarks.files import content_hash
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.provenance import now, provenance
 from benchmarks.records.schema import BASE, Point, Record, SuiteRef, read_record, write_record
-from benchmarks.runs.lease import Holder, Lease, hold
+from benchmarks.runs.lease import Lease, hold, saying
 from benchmarks.runs.model_run import EXTERNAL
 from benchmarks.runs.run_folder import (
     EVAL,
@@ -106,11 +106,7 @@ class RunFolder:
         If the new verdicts need more samples, they are drawn from `model`, by default the run's own. The record is read
         again under the folder's lease, because another process may have changed it since.
         """
-
-        def wait(holder: Holder) -> None:
-            place.progress.wait(f"wait for {self.folder.name}", f"{self.folder} is in the hands of {holder}")
-
-        with hold(self.folder, wait) as lease:
+        with hold(self.folder, saying(place.progress, self.folder)) as lease:
             run = RunFolder.read(self.folder)
             if stops is not None:
                 run = run._with_stops(stops, datasets)

@@ -25,7 +25,7 @@ from benchmarks.evaluation.plan import Question, problems_hash, read_question
 from benchmarks.evaluation.stage import DatasetResult, evaluate_dataset
 from benchmarks.files import write_json_atomic
 from benchmarks.records.evaluated import read_evaluated
-from benchmarks.runs.lease import Holder, hold
+from benchmarks.runs.lease import hold, saying
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import EVAL, Place
 from benchmarks.runs.suite_evaluation import check_versions
@@ -73,11 +73,7 @@ def draw_for_unsolved(
     A run without a base beside it, an unknown dataset, a bound below the run's own samples, counts that do not tell
     sound chains: UsageError. Another model than the run's, another version of the verifier: Failure.
     """
-
-    def wait(holder: Holder) -> None:
-        place.progress.wait(f"wait for {run.folder.name}", f"{run.folder} is in the hands of {holder}")
-
-    with hold(run.folder, wait) as lease:
+    with hold(run.folder, saying(place.progress, run.folder)) as lease:
         found = _drawn(RunFolder.read(run.folder), dataset, up_to, place, verdict, model)
         lease.check()
         path = run.folder / UNSOLVED / verdict / dataset / "unsolved.json"
