@@ -47,7 +47,7 @@ class Runs:
         """The groups of runs that may be compared with each other: by suite, base model and dataset."""
         broken: list[Broken] = []
         found = make_sections(self.entries, broken, self.colours)
-        _warn(one for one in broken if "it diverged" not in one.reason)
+        _warn(broken)
         return found
 
     @property

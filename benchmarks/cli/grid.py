@@ -70,7 +70,6 @@ def grid(
     the end, and the exit code is 1. Interrupt or kill it at any moment: the same command goes on. With --launcher slurm
     the cells are submitted, and rlvr-gap status OUT shows how far they are.
     """
-    from benchmarks import launchers
     from benchmarks.cli.plan import show_plan
     from benchmarks.cli.results import show
     from benchmarks.progress import Progress
@@ -80,7 +79,6 @@ def grid(
     from benchmarks.runs.trackers import parse
     from benchmarks.runs.variants import expand
 
-    launchers.get(launcher)  # an unknown one is said before anything else is done
     trackers = parse(report_to)
     loaded, variants = load_suite(suite, model), expand(changes or [])
     resources, place = _resources(loaded, cluster, launcher), Place(out, engine)

@@ -76,21 +76,21 @@ def _load_adapter(model_path: str, revision: str | None, dtype: str) -> Any:
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
     """Returns the ids that end a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
-    return _with_own(model.generation_config, tokenizer)
+    return with_own_end(getattr(model.generation_config, "eos_token_id", None), tokenizer)
 
 
 def stated_end_ids(model_path: str, revision: str | None, tokenizer: Any) -> list[int]:
     """Returns the same without the model, from the checkpoint's generation_config.json if it has one."""
     try:
-        stated = GenerationConfig.from_pretrained(model_path, revision=revision)
+        stated = GenerationConfig.from_pretrained(model_path, revision=revision).eos_token_id
     except (OSError, ValueError):
         stated = None
-    return _with_own(stated, tokenizer)
+    return with_own_end(stated, tokenizer)
 
 
-def _with_own(stated: Any, tokenizer: Any) -> list[int]:
-    found = None if stated is None else stated.eos_token_id
-    ids = [*found] if isinstance(found, list | tuple) else [found]
+def with_own_end(stated: Any, tokenizer: Any) -> list[int]:
+    """Returns the ids of a checkpoint's `eos_token_id` (one, several or None) and the tokenizer's own."""
+    ids = [*stated] if isinstance(stated, list | tuple) else [stated]
     return sorted({i for i in [*ids, tokenizer.eos_token_id] if i is not None})
 
 

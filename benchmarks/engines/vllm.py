@@ -39,7 +39,7 @@ from benchmarks.engines.base import (
     encode,
 )
 from benchmarks.engines.identity import check_folder, checkpoint_dtype
-from benchmarks.engines.loading import load_tokenizer
+from benchmarks.engines.loading import load_tokenizer, with_own_end
 from benchmarks.engines.vllm_adapter import Adapter
 from benchmarks.errors import Failure, UsageError
 from benchmarks.settings import Sampling
@@ -130,7 +130,8 @@ class VllmEngine(StreamingEngine):
         self._in_progress = 0
         self._done: list[tuple[Chunk, Completions]] = []
         self.tokenizer = load_tokenizer(model_path, revision)  # the other engine's way: prompts are the same ids
-        self.end_ids = _end_ids(self.tokenizer, self.llm.llm_engine.model_config.try_get_generation_config())
+        stated = self.llm.llm_engine.model_config.try_get_generation_config()
+        self.end_ids = with_own_end(stated.get("eos_token_id"), self.tokenizer)
 
     @classmethod
     def devices_per_worker(cls, settings: Mapping[str, Any]) -> int:
@@ -305,13 +306,6 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not re.match(r"\d+ validation errors? for ", line)]
     return (told or lines or [type(error).__name__])[0]
-
-
-def _end_ids(tokenizer: Any, generation: Mapping[str, Any]) -> list[int]:
-    """Returns the ids that end a completion: the checkpoint's end-of-sequence ids and the tokenizer's."""
-    found = generation.get("eos_token_id")
-    ids = [*found] if isinstance(found, list | tuple) else [found]
-    return sorted({i for i in [*ids, tokenizer.eos_token_id] if i is not None})
 
 
 # ------------------------------------------------------------------------------------------------ surroundings

@@ -264,7 +264,8 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str],
     keys: dict[int, str] = {}
     try:
         here, told_finished = Here(spec, seed), 0
-        connection.send(("ready", 0, (here.engine.description, here.rows_in_flight)))
+        told_ready = here.engine.description, here.rows_in_flight
+        connection.send(("ready", 0, told_ready))
         while True:
             while not here.in_progress or not jobs.empty():
                 number, chunk, sampling = jobs.get()
@@ -274,8 +275,10 @@ def _work(spec: EngineSpec, connection: Connection, environment: dict[str, str],
             if done or here.finished - told_finished >= _TELL_ROWS:  # before what is done: the parent may wait for it
                 told_finished = here.finished
                 connection.send(("load", 0, told_finished))
+            if (ready := (here.engine.description, here.rows_in_flight)) != told_ready:  # as when memory was short
+                told_ready = ready
+                connection.send(("ready", 0, told_ready))
             for number, completions in done:
-                connection.send(("ready", 0, (here.engine.description, here.rows_in_flight)))  # memory was short?
                 connection.send(("done", number, completions))
                 del keys[number]
     except (UsageError, Failure) as error:
