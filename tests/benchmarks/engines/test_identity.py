@@ -13,17 +13,6 @@ from benchmarks.errors import UsageError
 from tests.benchmarks.tiny_model import make_folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def copy(folder, tmp_path):
-    """A folder of its own, to be broken."""
-    return shutil.copytree(folder, tmp_path / "model")
-
-
 def test_the_hash_is_of_what_the_model_is(folder, copy, tmp_path):
     assert model_hash(str(copy)) == model_hash(str(folder))
     (copy / "README.md").write_text("a model card")

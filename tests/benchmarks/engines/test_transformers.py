@@ -25,17 +25,6 @@ FALSE_ALARM = 1e-4
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=30)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def copy(folder, tmp_path):
-    """A folder of its own, to be broken."""
-    return shutil.copytree(folder, tmp_path / "model")
-
-
 @pytest.fixture(params=["own loop", "generate's loop"])
 def engine(request, folder):
     engine = TransformersEngine(str(folder))

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,13 @@ from benchmarks.runs.run_folder import Place
 from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.tasks.countdown import SIZES
-from tests.benchmarks.micro import MICRO, cell, snapshot, write
+from tests.benchmarks.micro import cell, snapshot, write
 
 ROOT = Path(__file__).parents[3]
 BASE_MODEL = ROOT / "benchmarks" / "base_models" / "countdown"
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 COUNTS = "eval/test/counts.jsonl"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_problems() -> Iterator[None]:
-    """Drawing all that one could train on takes longer than training on them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "train", MICRO["training"]["dataset"]["problems"])
-        yield
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +18,10 @@ from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.regrade_run import RunFolder
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites.schema import parse
-from benchmarks.tasks.countdown import SIZES
-from tests.benchmarks.micro import MICRO, cell, data, snapshot, write
+from tests.benchmarks.micro import cell, data, snapshot, write
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_problems() -> Iterator[None]:
-    """Drawing all that one could train on takes longer than training on them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "train", MICRO["training"]["dataset"]["problems"])
-        yield
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,20 +33,13 @@ from benchmarks.suites.schema import load, parse
 from benchmarks.tasks.countdown import SIZES
 from benchmarks.verifiers.math import MathVerifier
 from tests.benchmarks import micro
-from tests.benchmarks.micro import MICRO, cell, data, snapshot
+from tests.benchmarks.micro import cell, data, snapshot
 from tests.benchmarks.outside.own import ALGORITHM, TASK, VERIFIER, write, write_task
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = {"training.algorithms": {"mine": {"scale": 2.0}}}
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_problems() -> Iterator[None]:
-    """Drawing all that one could train on takes longer than training on them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "train", MICRO["training"]["dataset"]["problems"])
-        yield
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.fixture(scope="module")

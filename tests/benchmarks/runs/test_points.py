@@ -11,16 +11,10 @@ import pytest
 from benchmarks.errors import UsageError
 from benchmarks.records.schema import read_record
 from benchmarks.runs.regrade_run import RunFolder
-from benchmarks.tasks.countdown import SIZES
 from tests.benchmarks.micro import cell, snapshot
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def few_problems(monkeypatch):
-    monkeypatch.setitem(SIZES, "train", 64)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_problems")]
 
 
 def test_points_of_the_record(tmp_path):

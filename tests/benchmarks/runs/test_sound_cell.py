@@ -19,9 +19,8 @@ from benchmarks.runs.run_folder import Place
 from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.suites.schema import DesignSpec, parse, with_changes
-from benchmarks.tasks.countdown import SIZES
 from leaderboards.terminal import report
-from tests.benchmarks.micro import MICRO, cell, data
+from tests.benchmarks.micro import cell, data
 
 SOUND = {
     "training.reward": "sound",
@@ -31,13 +30,7 @@ SOUND = {
     "engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5, "sound": 0.5}},
 }
 COUNTS = "eval/test/counts.jsonl"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_problems():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "train", MICRO["training"]["dataset"]["problems"])
-        yield
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.fixture(scope="module")

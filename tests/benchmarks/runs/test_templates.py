@@ -10,14 +10,10 @@ from transformers import AutoTokenizer
 
 from benchmarks.errors import UsageError
 from benchmarks.suites.schema import BASE_MODELS
-from benchmarks.tasks import countdown, prompts
+from benchmarks.tasks import prompts
 from tests.benchmarks.micro import cell
 
-
-@pytest.fixture(autouse=True)
-def few_problems(monkeypatch):
-    """Drawing all that one could train on takes longer than the rest."""
-    monkeypatch.setitem(countdown.SIZES, "train", 64)
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.fixture
