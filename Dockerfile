@@ -2,9 +2,9 @@
 #
 #     docker build --target cpu --tag rlvr-gap:cpu .
 #     docker build --target cuda --tag rlvr-gap:cuda .
-#     docker run --rm --gpus all --volume "$PWD:/work" rlvr-gap:cuda bench --algo grpo --suite countdown
+#     docker run --rm --gpus all --volume "$PWD:/data" rlvr-gap:cuda bench --algo grpo --suite countdown
 #
-# Runs are written to /work/runs. The CUDA libraries come with torch; the driver and `--gpus` come from the host.
+# Runs are written to /data/runs. The CUDA libraries come with torch; the driver and `--gpus` come from the host.
 
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim-bookworm AS base
@@ -23,7 +23,7 @@ RUN uv pip install --torch-backend cpu --constraints constraints.txt torch \
     && uv pip install --no-deps --requirements requirements.lock
 COPY . .
 RUN uv pip install --no-deps .
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["rlvr-gap"]
 
 FROM base AS cuda
@@ -31,5 +31,5 @@ RUN uv pip install --constraints constraints.txt torch \
     && uv pip install --no-deps --requirements requirements.lock
 COPY . .
 RUN uv pip install --no-deps .
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["rlvr-gap"]
