@@ -40,6 +40,7 @@ from benchmarks.runs.run_folder import (
     replace_run,
     write_spec,
 )
+from benchmarks.runs.same_base import copy_evaluations
 from benchmarks.runs.suite_evaluation import check_versions, engine_of, evaluate_suite, gaps
 from benchmarks.runs.variants import Variant
 from benchmarks.seeds import derive
@@ -138,6 +139,8 @@ class CellRun:
             self.claim(question)
             if (record := self.done(question)) is not None:
                 return self._say_done(record)
+            if self.algorithm == BASE and (other := copy_evaluations(self.folder, question)) is not None:
+                self.place.progress.say(f"{self.name}: its evaluation is that of {other}; nothing is sampled again.")
             with status.reporting(self.folder, self.place.progress):
                 record = self._make(base_model, content_hash(question))
                 refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
