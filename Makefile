@@ -55,13 +55,14 @@ $(VENV): pyproject.toml constraints.txt
 	@touch $@
 	@echo "The program is .venv/bin/rlvr-gap. To call it rlvr-gap: source .venv/bin/activate"
 
-bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo or ALGO=path/to/my_algorithm.py [SUITE=countdown] [SEED=0] [MODEL=...] [ENGINE=auto] [REPORT_TO=tensorboard] [OUT=runs]
+bench: $(VENV) ## train and evaluate one cell, and print its gap: ALGO=grpo or ALGO=path/to/my_algorithm.py [SUITE=countdown] [SEED=0] [PRESET=tuned] [MODEL=...] [ENGINE=auto] [REPORT_TO=tensorboard] [OUT=runs]
 	@$(BIN)/rlvr-gap bench $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--seed,SEED) \
-		$(call option,--model,MODEL) $(call option,--engine,ENGINE) $(call option,--report-to,REPORT_TO) $(call option,--out,OUT)
+		$(call option,--preset,PRESET) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
+		$(call option,--report-to,REPORT_TO) $(call option,--out,OUT)
 
-grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [LAUNCHER=local] [JOBS=2] [RETRY=1] [REPORT_TO=wandb]
+grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdown] [ALGOS="ppo grpo"] [SEEDS="0 1 2"] [PRESET=tuned] [LAUNCHER=local] [JOBS=2] [RETRY=1] [REPORT_TO=wandb]
 	@$(BIN)/rlvr-gap grid $(call option,--suite,SUITE) $(call option,--algos,ALGOS) $(call option,--seeds,SEEDS) \
-		$(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--retry,RETRY) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
+		$(call option,--preset,PRESET) $(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--retry,RETRY) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
 		$(call option,--report-to,REPORT_TO) $(call option,--out,OUT)
 
 leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]

@@ -157,6 +157,9 @@ class Algorithm:
     name: ClassVar[str]
     paper: ClassVar[str]
 
+    space: ClassVar[Mapping[str, Any]] = {}
+    """Over what its own settings are tuned (`space.py`): (low, high), (low, high, "log") or a list of choices."""
+
     surrogate: Surrogate = Surrogate()
     """The objective that the suite asks for."""
 

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from algorithms.cost import Cost
-from benchmarks.errors import Failure
+from algorithms.settings import Settings
+from benchmarks.errors import Failure, UsageError
 from benchmarks.files import write_json_atomic
 
 STATE_FILE = "rlvr_state.json"
@@ -97,6 +98,19 @@ def read_history(checkpoint: Path) -> list[dict[str, Any]]:
     return [entry for entry in history if "loss" in entry]
 
 
+def is_over(checkpoint: Path, settings: Settings) -> bool:
+    """Whether nothing is left to train after this checkpoint: a run can be killed between its last one and its end."""
+    used = read_state(checkpoint)["cost"].used(settings.budget.unit)
+    most = settings.budget.most_steps(settings.rows_per_step) * settings.updates_per_step
+    return bool(used >= settings.budget.amount or update_of(checkpoint) >= most)
+
+
+def has_reached(checkpoint: Path, settings: Settings, until: float) -> bool:
+    """Whether a training that pauses at the share `until` of its budget has done so by this checkpoint."""
+    budget = settings.budget
+    return until < 1 and bool(read_state(checkpoint)["cost"].used(budget.unit) >= until * budget.amount)
+
+
 def is_failed_write(error: RuntimeError) -> bool:
     """Whether it is what torch's writer makes of a disk that takes no more; CUDA's and NCCL's errors are not."""
     return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
@@ -142,3 +156,16 @@ def export_policy(checkpoint: Path, target: Path) -> None:
             shutil.copyfile(file, partial / file.name)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
+
+
+def check_same_world(checkpoint: Path, processes: int) -> None:
+    """Raises UsageError for a training that was begun by another number of processes.
+
+    Each process has random numbers of its own: with another number of them, the run would be another one.
+    """
+    began = read_state(checkpoint)["processes"]
+    if began != processes:
+        raise UsageError(
+            f"{checkpoint.parent} was begun by {began} training processes and cannot go on with {processes}: "
+            f"train with {began}, or in another folder."
+        )

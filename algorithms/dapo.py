@@ -43,6 +43,10 @@ class DAPO(MixedGroups, GRPO):
     name: ClassVar[str] = "dapo"
     paper: ClassVar[str] = "arXiv 2503.14476"
 
+    space: ClassVar[Mapping[str, Any]] = {
+        "clip_low": (0.1, 0.3), "clip_high": (0.2, 0.5), "overlong_share": [0.0, 0.1, 0.2, 0.4],
+    }  # fmt: skip
+
     clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
     clip_high: Annotated[float, Field(gt=0)] = 0.28
     refill_rounds: Annotated[int, Field(ge=0)] = 10

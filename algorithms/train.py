@@ -27,7 +27,10 @@ from algorithms import pause
 from algorithms.base import Algorithm, NeedsCritic
 from algorithms.checkpoints import (
     check_architecture,
+    check_same_world,
     export_policy,
+    has_reached,
+    is_over,
     last_checkpoint,
     read_history,
     read_state,
@@ -94,6 +97,8 @@ class TrainSpec:
     processes: int = 1
     """How many processes must be training together; another world size is refused."""
     reports: Reports = Reports()
+    until: float = 1.0
+    """Share of the budget after which training pauses, at the end of a step and with a checkpoint. 1: its end."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,10 @@ class TrainResult:
     """The last step's."""
 
 
-def train(spec: TrainSpec) -> TrainResult:
+def train(spec: TrainSpec) -> TrainResult | None:
     """Trains, or goes on training, in `spec.folder`; a finished training is read back.
+
+    None: it has paused at `spec.until`, now or before, and goes on when it is called with a larger share.
 
     A number that is not finite: Diverged, which names the step. A model that cannot be loaded: UsageError. A training
     that is told to pause (`pause.py`): KeyboardInterrupt after a checkpoint.
@@ -117,28 +124,16 @@ def train(spec: TrainSpec) -> TrainResult:
         return _read_result(spec)
     if (spec.folder / DIVERGED_FILE).exists():
         raise Diverged(json.loads((spec.folder / DIVERGED_FILE).read_text())["reason"])
+    if (checkpoint := last_checkpoint(spec.folder)) is not None and has_reached(checkpoint, spec.settings, spec.until):
+        return None
     _check_world(spec.processes)
     check_machine(spec.settings, int(os.environ.get("LOCAL_WORLD_SIZE", spec.processes)))
     transformers_logging.disable_progress_bar()  # ours says more
-    checkpoint = last_checkpoint(spec.folder)
     if checkpoint is not None:
         check_architecture(checkpoint, spec.model, spec.revision)
-        _check_same_world(checkpoint, spec.processes)
-    if checkpoint is None or not _is_over(checkpoint, spec.settings):
-        trainer = make_trainer(spec)
-        try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            if trainer.callback.paused:
-                raise KeyboardInterrupt
-        except (Diverged, RuntimeError) as error:
-            diverged = error if isinstance(error, Diverged) else _as_diverged(error)
-            if trainer.accelerator.is_main_process:
-                write_json_atomic(
-                    spec.folder / DIVERGED_FILE, {"reason": str(diverged), "cost": trainer.cost.to_json()}
-                )
-            raise diverged from error
-        except (OSError, SafetensorError) as error:
-            raise Failure(f"cannot write the training in {spec.folder}: {_one_line(error)}.") from error
+        check_same_world(checkpoint, spec.processes)
+    if (checkpoint is None or not is_over(checkpoint, spec.settings)) and _train_from(checkpoint, spec):
+        return None
     processes = PartialState(cpu=not torch.cuda.is_available())  # the trainer's, where there was one
     if processes.is_main_process:
         _finish(spec)
@@ -146,18 +141,28 @@ def train(spec: TrainSpec) -> TrainResult:
     return _read_result(spec)
 
 
+def _train_from(checkpoint: Path | None, spec: TrainSpec) -> bool:
+    """Trains from the checkpoint on, or from the start. Returns whether it paused at `spec.until`, before its end."""
+    trainer = make_trainer(spec)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if trainer.callback.paused:
+            raise KeyboardInterrupt
+    except (Diverged, RuntimeError) as error:
+        diverged = error if isinstance(error, Diverged) else _as_diverged(error)
+        if trainer.accelerator.is_main_process:
+            write_json_atomic(spec.folder / DIVERGED_FILE, {"reason": str(diverged), "cost": trainer.cost.to_json()})
+        raise diverged from error
+    except (OSError, SafetensorError) as error:
+        raise Failure(f"cannot write the training in {spec.folder}: {_one_line(error)}.") from error
+    return trainer.callback.reached
+
+
 def _as_diverged(error: RuntimeError) -> Diverged:
     """What torch makes of a policy that gives probabilities which are no numbers. Any other error is raised again."""
     if "probability tensor contains" not in str(error):
         raise error
     return Diverged(f"training diverged: the policy cannot be sampled from ({_one_line(error)}).")
-
-
-def _is_over(checkpoint: Path, settings: Settings) -> bool:
-    """Whether nothing is left to train after this checkpoint: a run can be killed between its last one and its end."""
-    used = read_state(checkpoint)["cost"].used(settings.budget.unit)
-    most = settings.budget.most_steps(settings.rows_per_step) * settings.updates_per_step
-    return used >= settings.budget.amount or update_of(checkpoint) >= most
 
 
 def make_trainer(spec: TrainSpec) -> RLVRTrainer:
@@ -257,6 +262,8 @@ class StepCallback(TrainerCallback):
         self.updates = spec.settings.updates_per_step
         self.paused = False
         """Whether training was told to stop before its end."""
+        self.reached = False
+        """Whether it has paused at the share of the budget where it was to."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The log is rewritten from the checkpoint: steps that were lost with a killed run leave no line."""
@@ -290,8 +297,9 @@ class StepCallback(TrainerCallback):
         stop = self.trainer.budget_share() >= 1 or state.global_step >= state.max_steps
         wanted = step % self.spec.settings.save_every_steps == 0 or step in self.spec.settings.keep_steps
         self.paused = not stop and pause.is_asked(self.spec.folder, self.trainer.accelerator)
-        control.should_save = wanted or stop or self.paused
-        control.should_training_stop = stop or self.paused
+        self.reached = not stop and self.trainer.budget_share() >= self.spec.until
+        control.should_save = wanted or stop or self.paused or self.reached
+        control.should_training_stop = stop or self.paused or self.reached
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """One line a step; a loss or gradient that is not finite ends the run."""
@@ -373,16 +381,6 @@ def _check_world(processes: int) -> None:
     if found != processes:
         raise UsageError(
             f"{found} training processes run, {processes} were asked for: torchrun --nproc_per_node {processes}."
-        )
-
-
-def _check_same_world(checkpoint: Path, processes: int) -> None:
-    """Each process has random numbers of its own: with another number of them, the run would be another one."""
-    began = read_state(checkpoint)["processes"]
-    if began != processes:
-        raise UsageError(
-            f"{checkpoint.parent} was begun by {began} training processes and cannot go on with {processes}: "
-            f"train with {began}, or in another folder."
         )
 
 

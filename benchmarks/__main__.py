@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, sweep, training
 from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
@@ -68,6 +68,8 @@ app = typer.Typer(
 app.command()(training.bench)
 app.command()(grid.grid)
 app.command()(grid.status)
+app.add_typer(sweep.app, name="sweep")
+app.command("sweep-worker", hidden=True)(sweep.sweep_worker)
 app.command("train-cell", hidden=True)(training.train_cell)
 app.command()(evaluation.evaluate)
 app.command()(samples.show)

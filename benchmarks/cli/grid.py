@@ -22,6 +22,7 @@ from benchmarks.cli.options import (
     LauncherOption,
     ModelOption,
     OutOption,
+    PresetOption,
     QuietOption,
     ReportOption,
     RetryOption,
@@ -29,6 +30,7 @@ from benchmarks.cli.options import (
     SuiteOption,
     VariantsOption,
     WorkersOption,
+    load_preset,
     load_suite,
     say_home,
     split_names,
@@ -51,6 +53,7 @@ def grid(
     algos: AlgosOption = "",
     seeds: SeedsOption = "0",
     changes: VariantsOption = None,
+    preset: PresetOption = "",
     launcher: LauncherOption = "local",
     jobs: JobsOption = None,
     retry: RetryOption = 0,
@@ -81,8 +84,9 @@ def grid(
 
     trackers = parse(report_to)
     loaded, variants = load_suite(suite, model), expand(changes or [])
-    resources, place = _resources(loaded, cluster, launcher), Place(out, engine)
-    cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, guess=dry_run)
+    tuned = load_preset(preset, loaded, changes or [])
+    resources, place = read_resources(loaded, cluster, launcher), Place(out, engine)
+    cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, preset=tuned, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
     options += ["--report-to", ",".join(trackers)] if trackers else []
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
@@ -149,7 +153,7 @@ def _queue() -> Mapping[str, str] | None:
     return queue()
 
 
-def _resources(suite: Suite, cluster: Path | None, launcher: str) -> Resources:
+def read_resources(suite: Suite, cluster: Path | None, launcher: str) -> Resources:
     """The suite's section, with cluster.yaml over it. For a grid on this machine, only where a file is named.
 
     An unknown launcher: UsageError.

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.errors import unknown
+from benchmarks.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from benchmarks.progress import Progress
     from benchmarks.statistics.designs import JudgedBy
+    from benchmarks.suites.preset import Preset
     from benchmarks.suites.schema import Suite
 
 
@@ -140,6 +141,13 @@ VariantsOption = Annotated[
 NameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", help="Name of the variant; default: what --set changes.")
 ]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset", metavar="NAME",
+        help="Train with the settings that a sweep chose: tuned, or a YAML file of rlvr-gap sweep export.",
+    ),
+]  # fmt: skip
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Run the cell again from its start; what there was is moved aside.")
 ]
@@ -202,6 +210,15 @@ def say_home(home: Path, name: str, progress: Progress) -> None:
     """Says so if the runs of the suite called `name` go to another folder than they usually would."""
     if home.name != name:
         progress.say(f"{home.with_name(name)} belongs to another suite of this name: this one's runs go to {home}.")
+
+
+def load_preset(name: str, suite: Suite, others: Iterable[str]) -> Preset | None:
+    """Returns the preset of that name, or None for no name. UsageError where changes are given beside it."""
+    from benchmarks.suites import preset
+
+    if name and any(others):
+        raise UsageError(f"--preset {name} and --set or --name exclude each other: a preset is a variant of its own.")
+    return preset.load(name, suite) if name else None
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:

@@ -20,6 +20,7 @@ from benchmarks.cli.options import (
     NodesOption,
     OutOption,
     PageOption,
+    PresetOption,
     ProcessesOption,
     QuietOption,
     ReportOption,
@@ -27,6 +28,7 @@ from benchmarks.cli.options import (
     SuiteOption,
     VariantOption,
     WorkersOption,
+    load_preset,
     load_suite,
     say_home,
 )
@@ -41,6 +43,7 @@ def bench(
     seed: SeedOption = 0,
     changes: VariantOption = None,
     name: NameOption = "",
+    preset: PresetOption = "",
     model: ModelOption = "",
     engine: EngineOption = "auto",
     out: OutOption = Path("runs"),
@@ -73,13 +76,16 @@ def bench(
     from benchmarks.runs.machines import Machines
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.trackers import parse
-    from benchmarks.runs.variants import variant_of
+    from benchmarks.runs.variants import tuned_cell, variant_of
 
     with pause.on_sigterm(), Progress(quiet) as progress:
         machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
         place = Place(out, engine, workers, processes, progress, machines, report_to=parse(report_to))
         loaded = load_suite(suite, model)
-        asked, variant = variant_of(loaded, changes or [], name)
+        tuned = load_preset(preset, loaded, [*(changes or []), name])
+        asked, variant = tuned_cell(loaded, tuned, algo) if tuned else variant_of(loaded, changes or [], name)
+        if tuned and variant is None:
+            progress.say(f"{algo}: preset {preset} keeps the suite's own settings here.")
         cell = CellRun(asked, algo, seed, place, tuple(beside or ()), variant)
         if machines.index > 0:
             return cell.join()
@@ -108,7 +114,7 @@ def _would_run(cell: CellRun) -> None:
     print(f"on this machine, {where}; {engine_of(cell.suite, cell.place).name} evaluates.")
 
 
-def train_cell(folder: Path, report_to: ReportOption = "") -> None:
+def train_cell(folder: Path, report_to: ReportOption = "", until: float = 1.0) -> None:
     """Run one of several training processes of a cell that `bench` has begun. torchrun starts it."""
     from benchmarks.progress import Progress
     from benchmarks.runs.cell_run import CellRun
@@ -124,4 +130,4 @@ def train_cell(folder: Path, report_to: ReportOption = "") -> None:
             progress.listener = Reporter.attach(folder).hear
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         place = Place(processes=processes, progress=progress, report_to=parse(report_to))
-        CellRun.of_folder(folder, place).training.train()
+        CellRun.of_folder(folder, place).training.train(until)

@@ -74,8 +74,11 @@ class CellTraining:
             raise Failure(f"{path} is not there to be evaluated (evaluation.checkpoints has step {step}).")
         return path
 
-    def run(self) -> Any:
-        """Trains in the requested number of processes and returns an algorithms.train.TrainResult."""
+    def run(self, until: float = 1.0) -> Any:
+        """Trains in the requested number of processes and returns an algorithms.train.TrainResult.
+
+        `until`: the share of the budget at which it pauses; it returns None then.
+        """
         from algorithms.checkpoints import last_checkpoint, set_damaged_aside
         from algorithms.train import RESULT_FILE
 
@@ -83,15 +86,25 @@ class CellTraining:
         if not (self.train_folder / RESULT_FILE).exists():
             keep_code(self.train_folder, is_begun=last_checkpoint(self.train_folder) is not None)
         with pause.training_in(self.train_folder):
-            self._start()
-            return self.train()
+            self._start(until)
+            return self.train(until)
+
+    def so_far(self, result: Any) -> tuple[Path, Any]:
+        """The policy and the `Cost` of a training that has paused (`result` is None), or is over."""
+        from algorithms.checkpoints import last_checkpoint, read_state
+
+        if result is not None:
+            return result.policy, result.cost
+        checkpoint = last_checkpoint(self.train_folder)
+        assert checkpoint is not None, "it has paused with a checkpoint"
+        return checkpoint, read_state(checkpoint)["cost"]
 
     def join(self) -> None:
         """Takes part as one of the machines that are not the first. It waits for this machine's processes."""
         with pause.training_in(self.train_folder, first=False):
             self._start()
 
-    def _start(self) -> None:
+    def _start(self, until: float = 1.0) -> None:
         """Trains in processes of their own if several, or a launcher, were asked for. It waits for this machine's.
 
         A training that is over is not started again.
@@ -100,7 +113,8 @@ class CellTraining:
         if (world == 1 and not machines.launcher) or (self.train_folder / "result.json").exists():
             return
         report_to = ["--report-to", ",".join(self.place.report_to)] if self.place.report_to else []
-        command = machines.command(self.place.processes, ["train-cell", str(self.folder), *report_to])
+        more = [*report_to, *(["--until", str(until)] if until < 1 else [])]
+        command = machines.command(self.place.processes, ["train-cell", str(self.folder), *more])
         done = subprocess.run(command, check=False, preexec_fn=end_with_parent)
         if done.returncode and pause.was_asked(self.train_folder):
             raise KeyboardInterrupt
@@ -108,8 +122,8 @@ class CellTraining:
             why = "; the first machine says why" if machines.index > 0 else ""
             raise Failure(f"training in {world} processes ended with exit code {done.returncode}{why}.")
 
-    def train(self) -> Any:
-        """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult."""
+    def train(self, until: float = 1.0) -> Any:
+        """Trains in this process (one of `place.world`) and returns an algorithms.train.TrainResult; see `run`."""
         from algorithms.train import train
 
         budget = self.suite.trained.budget
@@ -117,9 +131,11 @@ class CellTraining:
             following(self.place.report_to, self.train_folder),
             self.place.progress.stage(f"train {self.folder.name}", budget.amount, budget.unit) as stage,
         ):
-            return train(self.spec(lambda share, metrics: _advance(stage, round(share * budget.amount), metrics)))
+            return train(
+                self.spec(lambda share, metrics: _advance(stage, round(share * budget.amount), metrics), until)
+            )
 
-    def spec(self, progress: Any) -> Any:
+    def spec(self, progress: Any, until: float = 1.0) -> Any:
         """Returns the cell's `TrainSpec`, which differs between algorithms in nothing but the algorithm."""
         from algorithms.train import Reports, TrainSpec
 
@@ -152,6 +168,7 @@ class CellTraining:
             progress=progress,
             processes=self.place.world,
             reports=Reports(self.place.report_to, f"{self.folder.parent.name}/{self.folder.name}", PROJECT),
+            until=until,
         )
 
     def prompts(self, problems: Sequence[Problem]) -> list[str]:

@@ -103,6 +103,7 @@ class GridRun:
         command += [part for reference in run.beside for part in ("--beside", reference)]
         if run.variant is not None:
             command += [part for change in run.variant.changes for part in ("--set", change)]
+            command += ["--name", run.variant.label] if run.variant.label else []
         return Task(cell.name, tuple(command), cell.log, waits)
 
 

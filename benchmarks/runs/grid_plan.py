@@ -19,7 +19,8 @@ from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.home import settle
 from benchmarks.runs.lease import hold
 from benchmarks.runs.run_folder import RECORD, Place
-from benchmarks.runs.variants import variant_of
+from benchmarks.runs.variants import tuned_cell, variant_of
+from benchmarks.suites.preset import Preset
 from benchmarks.suites.schema import Suite
 
 FILE = "grid.json"
@@ -94,28 +95,32 @@ def plan(
     place: Place,
     variants: Sequence[Sequence[str]] = ((),),
     *,
+    preset: Preset | None = None,
     guess: bool = False,
 ) -> list[GridCell]:
     """The bases, then all algorithms and variants of the first seed, of the second, and so on.
 
-    `variants`: lists of changes; an empty one is the suite itself. `guess`: a model of the hub need not be reached.
-    Raises UsageError for unknown names and values.
+    `variants`: lists of changes; an empty one is the suite itself. `preset`: in their place, each algorithm has the one
+    variant that the preset makes of it. `guess`: a model of the hub need not be reached. Raises UsageError for unknown
+    names and values.
     """
     names, numbers = _algorithms(asked), _seeds(seeds)
     beside = own(names)
     questions, cells = Questions(guess), dict[str, GridCell]()
-    made = [variant_of(suite, changes) for changes in variants]
+    shared = [] if preset else [variant_of(suite, changes) for changes in variants]
+    made = {name: [tuned_cell(suite, preset, name)] if preset else shared for name in names}
     place = settle(place, suite)  # once for all
-    bases = [CellRun(s, BASE, 0, place, beside, v) for s, v in made]
-    for run in bases:
+    kinds = shared or [pair for one in made.values() for pair in one] or [(suite, None)]
+    bases = {id(s): CellRun(s, BASE, 0, place, beside, v) for s, v in kinds}
+    for run in bases.values():
         cells.setdefault(run.name, GridCell(run, questions.hash(run)))
     for seed in numbers:
         for name in names:
-            for (s, v), base in zip(made, bases, strict=True):
+            for s, v in made[name]:
                 run = CellRun(s, name, seed, place, beside, v)
                 if run.name in cells:
                     raise UsageError(f"two cells of this grid would be called {run.name}: give other values.")
-                cells[run.name] = GridCell(run, questions.hash(run), (base.name,))
+                cells[run.name] = GridCell(run, questions.hash(run), (bases[id(s)].name,))
     return list(cells.values())
 
 

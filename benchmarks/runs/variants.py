@@ -12,8 +12,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import algorithms
 from benchmarks.errors import UsageError
 from benchmarks.files import content_hash
+from benchmarks.records.schema import BASE
+from benchmarks.suites.preset import Preset
 from benchmarks.suites.schema import Suite, with_changes
 
 _OPEN, _CLOSE, _QUOTES = "[{(", "]})", "\"'"
@@ -56,6 +59,18 @@ def variant_of(suite: Suite, changes: Sequence[str], label: str = "") -> tuple[S
     changed = with_changes(suite, changes)
     decisive = tuple(change for change in changes if _matters(suite, change)) if changed.hash != suite.hash else ()
     return changed, Variant(suite, decisive, label) if decisive or label else None
+
+
+def tuned_cell(suite: Suite, preset: Preset, reference: str) -> tuple[Suite, Variant | None]:
+    """Returns the suite with the preset's settings of an algorithm, and the variant that is called like the preset.
+
+    It is the suite itself, and no variant, for the base and where the preset keeps the default. UsageError if the
+    preset has no entry for the algorithm, or its settings are not valid in this suite.
+    """
+    if reference == BASE:
+        return suite, None
+    changed, variant = variant_of(suite, preset.changes_of(algorithms.find(reference).name), preset.name)
+    return (suite, None) if changed.hash == suite.hash else (changed, variant)
 
 
 def _matters(suite: Suite, change: str) -> bool:

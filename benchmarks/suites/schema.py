@@ -28,6 +28,7 @@ from benchmarks.suites.changes import apply_change
 from benchmarks.suites.checks import no_chains, two_splits
 from benchmarks.suites.datasets import FOLDER, Dataset, TrainingDataset, Verification, folder_of
 from benchmarks.suites.outside import called_model, whole_model
+from benchmarks.suites.sweep import SweepSettings
 from benchmarks.tasks import prompts
 from benchmarks.tasks.prompts import Template
 from benchmarks.verifiers import Verifier
@@ -139,6 +140,9 @@ class Suite(Strict):
     training: SuiteTraining | None = None
     """What every policy is trained on, and how; null if the suite is for evaluation only."""
 
+    sweep: Annotated[SweepSettings | None, Field(exclude_if=lambda value: value is None)] = None
+    """How algorithms are tuned on it (docs/sweeps.md)."""
+
     @field_validator("prompt_template")
     @classmethod
     def _template_exists(cls, template: str | Template, info: ValidationInfo) -> str | Template:
@@ -181,7 +185,7 @@ class Suite(Strict):
         The keys `evaluation.checkpoints` and `verification.seconds` are there only if a suite sets them. The
         template is there with its content, so that an edited one is another one, and with the stops that apply.
         """
-        unasked = {"name", "description", "engine", "resources", "verification", "stops"}
+        unasked = {"name", "description", "engine", "resources", "verification", "stops", "sweep"}
         asked = self.model_dump(mode="json", exclude=unasked)
         if self.verification.seconds is not None:
             asked["verification"] = {"seconds": self.verification.seconds}

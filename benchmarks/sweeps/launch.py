@@ -1,0 +1,109 @@
+"""Starts the workers of studies, on this machine or as jobs of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks import launchers
+from benchmarks.launchers.base import Options, Task
+from benchmarks.launchers.resources import Resources
+from benchmarks.sweeps.plan import StudyPlan
+from benchmarks.sweeps.storage import shown
+from benchmarks.sweeps.worker import create_study
+
+LOGS, JOBS = "logs", ".jobs"
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """Studies that are about to be worked on, one after another, by the same workers."""
+
+    plans: Sequence[StudyPlan]
+    storage: str
+    options: Sequence[str]
+    """What each worker's command gets beside the algorithms."""
+    launcher: str = "local"
+    jobs: int | None = None
+    """Workers; None: one for each accelerator or core, on a cluster as many jobs as may run at the same time."""
+    resources: Resources = field(default_factory=Resources)
+    say: Callable[[str], None] = print
+
+    @property
+    def waits(self) -> bool:
+        """Whether `run` returns only when the studies are complete."""
+        return launchers.get(self.launcher).waits
+
+    @property
+    def workers(self) -> int:
+        """How many are started: no more than one study has trials."""
+        from benchmarks.launchers.local import default_jobs, visible_cores, visible_gpus
+
+        here = default_jobs(len(visible_cores()), len(visible_gpus()), 1)
+        wanted = self.jobs or (here if self.waits else self.resources.array_limit)
+        return max(1, min(wanted, max(plan.n_trials for plan in self.plans)))
+
+    def run(self) -> dict[str, str]:
+        """Creates the studies, and runs or submits the workers. Returns why some failed, by name."""
+        for plan in self.plans:
+            create_study(plan, self.storage)
+        watch = _Watch(self.say)
+        folder = self.plans[0].folder.parent
+        options = Options(self.workers, 0, self.resources, folder / JOBS)
+        launchers.get(self.launcher).run(self.tasks(), options, watch)
+        return watch.failed
+
+    def tasks(self) -> list[Task]:
+        """The workers' commands."""
+        names = ",".join(plan.algorithm for plan in self.plans)
+        folder = self.plans[0].folder.parent / LOGS
+        command = ("sweep-worker", "--algos", names, *self.options)
+        return [Task(f"worker-{i}", command, folder / f"worker-{i}.log") for i in range(1, self.workers + 1)]
+
+    def describe(self) -> list[str]:
+        """What would be started or submitted, and what it may cost at most."""
+        lines = []
+        for plan in self.plans:
+            settings = plan.settings
+            fresh = settings.repeats + settings.finalists * settings.most_seeds
+            most = settings.tokens * (plan.n_trials + fresh)
+            lines.append(
+                f"{plan.name}: {plan.n_trials} trials and up to {fresh} runs with fresh seeds, of {settings.tokens:,} "
+                f"tokens each: at most {most:,} tokens of training; searches {', '.join(plan.axes)}."
+            )
+        where = "a file in the study's folder" if not self.storage else shown(self.storage) or self.storage
+        lines.append(f"{self.workers} workers ({self.launcher}), storage: {where}.")
+        if self.launcher == "slurm":
+            from benchmarks.launchers.slurm import parameters
+
+            lines.append("sbatch: " + ", ".join(f"{k}={v}" for k, v in parameters(self.resources).items()))
+        return lines
+
+
+class _Watch:
+    """Says what happens to the workers."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self.failed = say, dict[str, str]()
+
+    def is_busy(self, task: Task) -> bool:
+        return False
+
+    def started(self, task: Task) -> None:
+        self.say(f"{task.name}: started, log {task.log}")
+
+    def queued(self, task: Task, job: str) -> None:
+        if job:
+            self.say(f"{task.name}: job {job}")
+
+    def ended(self, task: Task, reason: str | None) -> None:
+        self.say(f"{task.name}: {'ended' if reason is None else f'failed, {reason}'}")
+        if reason is not None:
+            self.failed[task.name] = reason
+
+    def tick(self) -> None:
+        pass
+
+    def stopping(self, tasks: int) -> None:
+        if tasks:
+            self.say(f"{tasks} workers save what they have and end, in a minute at most; Ctrl-C again kills them.")
