@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import Failure, UsageError, unknown
+from benchmarks.seeds import derive
 from benchmarks.suites.sweep import Pruning, SweepSettings
 from benchmarks.sweeps.study_files import DATABASE, JOURNAL
 
@@ -60,15 +62,19 @@ def shown(where: str) -> str | None:
     return str(make_url(where).render_as_string(hide_password=True))
 
 
-def sampler_of(settings: SweepSettings, pareto: bool) -> BaseSampler:
+def sampler_of(settings: SweepSettings, pareto: bool, number: int) -> BaseSampler:
     """TPE with every argument said: defaults move between versions of Optuna.
 
-    The generator is seeded, but the order in which workers end decides what it learns from.
+    It is seeded for the trial of that number, so a random trial has the same settings whichever worker takes it. What
+    the later ones learn from depends on the order in which trials end.
     """
     from optuna.samplers import TPESampler
 
     startup = max(settings.random_trials, 2 * settings.random_trials if pareto else 0)
-    return TPESampler(n_startup_trials=startup, n_ei_candidates=24, seed=settings.seed, group=False, constant_liar=True)
+    return TPESampler(
+        n_startup_trials=startup, n_ei_candidates=24, seed=derive("sweep", settings.seed, number) % 2**32, group=False,
+        constant_liar=True,
+    )  # fmt: skip
 
 
 def pruner_of(pruning: Pruning, rungs: tuple[float, ...]) -> BasePruner:
@@ -91,4 +97,5 @@ def import_optuna():  # type: ignore[no-untyped-def]  # the module itself
     except ImportError as error:
         raise UsageError("a sweep needs Optuna: pip install 'rlvr-gap[sweep]'.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats; it is pinned
     return optuna

@@ -47,7 +47,6 @@ def create_study(plan: StudyPlan, storage: str, **options: Any) -> Study:
     with hold(plan.folder / TURN):
         study: Study = optuna.create_study(
             study_name=plan.name, storage=open_storage(storage, plan.folder, **options),
-            sampler=sampler_of(plan.settings, plan.objective == "pareto"),
             pruner=pruner_of(plan.settings.pruning, plan.settings.rungs),
             directions=_DIRECTIONS[plan.objective], load_if_exists=True,
         )  # fmt: skip
@@ -116,8 +115,11 @@ class Worker:
         turn.enter_context(hold(self.plan.folder / TURN))
         with turn:
             self._give_up_dead()
-            states = [trial.state.name for trial in self.study.get_trials(deepcopy=False)]
+            trials = self.study.get_trials(deepcopy=False)
+            states = [trial.state.name for trial in trials]
             if "WAITING" in states:
+                first = trials[states.index("WAITING")].number
+                self.study.sampler = sampler_of(self.plan.settings, self.plan.objective == "pareto", first)
                 self.study.optimize(lambda trial: self._objective(trial, turn), n_trials=1)
                 return True
         if "RUNNING" not in states:
