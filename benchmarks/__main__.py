@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, training
+from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, sweep_results, training
 from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
@@ -79,6 +79,12 @@ app.command()(publishing.leaderboard)
 app.command()(suites.init)
 app.command()(suites.config)
 app.command("list")(names.list_)
+sweep = typer.Typer(
+    help="Read what sweeps found, and make presets of it.", cls=_Commands, no_args_is_help=True, rich_markup_mode=None
+)
+sweep.command("show")(sweep_results.show)
+sweep.command("export")(sweep_results.export)
+app.add_typer(sweep, name="sweep")
 for command in (
     own.new_algorithm, own.check_algorithm, own.new_task, own.check_task, own.new_verifier, own.check_verifier,
 ):  # fmt: skip
