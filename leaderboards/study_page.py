@@ -41,7 +41,23 @@ def render_study(summary: StudySummary) -> str:
     environment.filters |= {"percent": percent, "points": points, "number": number, "short": short}
     environment.filters |= {"with_span": study_words.with_span, "changes": study_words.changes}
     template = environment.get_template(TEMPLATE)
-    return template.render(study=summary, words=study_words, show_points=points, plots=study_pictures(summary))
+    return template.render(
+        study=summary,
+        words=study_words,
+        show_points=points,
+        plots=study_pictures(summary),
+        slices=slice_pictures(summary),
+    )
+
+
+def slice_pictures(summary: StudySummary) -> list[Plot]:
+    """A picture for each parameter of which there are trials."""
+    shown = summary.parameters if summary.trials else ()
+    captions = [f"pass@1 over {one.name}. The dashed line is the default." for one in shown]
+    return [
+        Plot(Markup(to_svg(study_plots.slice_of(summary, one), f"study-slice-{i}", caption)), caption)
+        for i, (one, caption) in enumerate(zip(shown, captions, strict=True))
+    ]
 
 
 def study_pictures(summary: StudySummary) -> dict[str, Plot]:
@@ -64,10 +80,6 @@ def study_pictures(summary: StudySummary) -> dict[str, Plot]:
         "rungs": (
             any(trial.rungs for trial in summary.trials), study_plots.rungs,
             "pass@1 at the rungs, where trials are pruned, and at the end of the budget.",
-        ),
-        "slices": (
-            bool(summary.parameters and summary.trials), study_plots.slices,
-            "Each trial over each parameter. Other parameters vary as well, so a slice shows no effect of one alone.",
         ),
         "importances": (
             summary.importance_quantile is not None, study_plots.importances,

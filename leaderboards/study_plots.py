@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from benchmarks.records.study import Parameter, Setting, State, StudySummary, Trial
 from leaderboards.style import COLOURS, INK, Picture, brief, legend, legend_columns, styled
@@ -24,6 +24,8 @@ _COLOUR: dict[State, str] = {"complete": COLOURS[0], "pruned": COLOURS[1], "dive
 _FINALIST = COLOURS[2]
 _BELOW = 0.03
 """Height at which trials without a score stand, as a share of the axis."""
+_MARGIN = 0.14
+"""Room for them below the lowest score."""
 
 
 def short_name(parameter: str) -> str:
@@ -45,26 +47,19 @@ def history(summary: StudySummary) -> Figure:
             _mark(axes, trial, trial.number)
         axes.set(xlabel="trial", ylabel="pass@1 (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(y=_MARGIN)
         shown = _shown(summary) | {"best so far": Line2D([], [], color=INK, linewidth=1.2, alpha=0.6)}
         _finish(figure, axes, shown)
     return figure
 
 
-def slices(summary: StudySummary) -> Figure:
-    """The score over each parameter, with the default as a dashed line."""
-    parameters, columns = summary.parameters, min(3, len(summary.parameters))
-    rows = -(-len(parameters) // columns)
-    shown = _shown(summary) | {"default": Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=1.2)}
+def slice_of(summary: StudySummary, parameter: Parameter) -> Figure:
+    """The score over one parameter, with the default as a dashed line. The legend is that of `history`."""
     with styled():
-        figure = Picture(figsize=(3.3 * columns, 2.6 * rows + 0.4), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-        for axes, parameter in zip(panels, parameters, strict=False):
-            _slice(axes, summary.trials, parameter)
-        for axes in panels[len(parameters) :]:
-            axes.set_axis_off()
-        for row in range(rows):
-            panels[row * columns].set_ylabel("pass@1 (%)")
-        legend(figure, shown, legend_columns(list(shown), 34 * columns))
+        figure, axes = _figure(4.8, 2.9)
+        _slice(axes, summary.trials, parameter)
+        axes.set_ylabel("pass@1 (%)")
+        axes.margins(y=_MARGIN)
     return figure
 
 
@@ -75,6 +70,7 @@ def _slice(axes: Axes, trials: Sequence[Trial], parameter: Parameter) -> None:
         if parameter.log:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         names = parameter.choices
         place = {name: float(position) for position, name in enumerate(names)}
@@ -102,7 +98,7 @@ def importances(summary: StudySummary) -> Figure:
         axes.set(xlabel="importance (%)", xlim=(0, 105))
         axes.grid(visible=False, axis="y")
         mark = Line2D([], [], color=COLOURS[1], marker="|", markersize=13, markeredgewidth=2.2, linestyle="none")
-        _finish(figure, axes, {"exceeded by chance in 1 of 20 studies": mark}, 56)
+        _finish(figure, axes, {"by chance in 1 of 20 studies": mark}, 56)
     return figure
 
 

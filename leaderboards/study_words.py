@@ -56,7 +56,7 @@ def decision(summary: StudySummary) -> str:
             "The default stays: on fresh seeds no finalist leads it by more than the simultaneous intervals leave open."
         )
     lead = with_span(leading.lead, points)
-    return f"Trial {summary.best} replaces the default: it leads it by {lead} points of pass@1 on fresh seeds."
+    return f"Trial {summary.best} replaces the default. On fresh seeds its lead is {lead} points of pass@1."
 
 
 def luck(summary: StudySummary) -> str:
@@ -70,8 +70,8 @@ def luck(summary: StudySummary) -> str:
         )
     noise = "is not known" if found.noise is None else f"has a standard deviation of {100 * found.noise:.1f} points"
     return (
-        f"The lead of trial {found.winner} over the default looked like {points(found.seen)} points in its own run. On "
-        f"fresh seeds it is {with_span(found.fresh, points)}, so selection was {with_span(found.luck, points)}. "
+        f"In its own run, trial {found.winner} led the default by {points(found.seen)} points. On fresh seeds it leads "
+        f"by {with_span(found.fresh, points)} points. The rest, {with_span(found.luck, points)} points, was selection. "
         f"The noise of one run {noise}."
     )
 
