@@ -89,7 +89,7 @@ class Preset(Strict):
     def changes_of(self, algorithm: str) -> tuple[str, ...]:
         """The algorithm's changes. UsageError, with the nearest name, if the preset has no entry for it."""
         if algorithm not in self.algorithms:
-            raise unknown(f"algorithm of the preset '{self.name}'", algorithm, self.algorithms)
+            raise UsageError(f"preset '{self.name}': {unknown('algorithm', algorithm, self.algorithms)}")
         return self.algorithms[algorithm].changes
 
 
@@ -106,7 +106,8 @@ def load(name: str, suite: Suite, out: Path | None = None) -> Preset:
     """
     path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known(suite.name, out).get(name)
     if path is None:
-        raise unknown(f"preset of the suite '{suite.name}'", name, known(suite.name, out))
+        error = unknown("preset", name, known(suite.name, out))
+        raise UsageError(f"suite '{suite.name}': {error} rlvr-gap sweep export writes one.")
     preset = read(path)
     if preset.suite != suite.name:
         raise UsageError(f"preset {name} belongs to the suite '{preset.suite}', and not to '{suite.name}'.")

@@ -7,10 +7,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks.records.study import Parameter, Repeat, Selected, Setting, Span, Spent, StudySummary, Trial
+from benchmarks.records.study import (
+    Parameter,
+    Repeat,
+    Selected,
+    Setting,
+    Span,
+    Spent,
+    StudySummary,
+    Trial,
+    write_summary,
+)
+from leaderboards.build import build
 from leaderboards.study_page import build_study_page, render_study, study_pictures
 from leaderboards.study_words import changes, cost, decision, luck
-from tests.leaderboards.factory import Elements, words
+from tests.leaderboards.factory import Elements, draw_counts, words, write_run
 
 EVIL = "<script>alert(1)</script>"
 NOTHING = {"trials": (), "importance_quantile": None, "default": None, "finalists": (), "selected": None, "best": None}
@@ -105,3 +116,19 @@ def test_pictures_there_are(known, pictures):
     assert set(study_pictures(summary(**known))) == pictures
     Elements(render_study(summary(**known)))
     assert cost(summary(**known)).startswith("3.04 k tokens")
+
+
+def test_the_leaderboard_links_to_its_studies(tmp_path):
+    base = {"test": draw_counts(0.2, 30, seed=1)}
+    write_run(tmp_path / "countdown", "base", base)
+    folders = [tmp_path / "countdown" / "sweeps" / name for name in ("grpo-gap-0123abcd", "bare", "damaged")]
+    for folder in folders:
+        write_summary(folder / "summary.json", summary(study=folder.name))
+    build_study_page(summary(), folders[0] / "index.html")
+    (folders[2] / "summary.json").write_text("{")
+    page = build(tmp_path / "countdown", tmp_path / "site" / "index.html")
+    text = page.path.read_text()
+    assert 'href="../countdown/sweeps/grpo-gap-0123abcd/index.html"' in text and text.count("/index.html") == 1
+    assert "bare" in words(text) and "Trial 1 replaces the default." in words(text)
+    assert [one.where for one in page.broken] == ["sweeps/damaged/summary.json"]
+    Elements(text)
