@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from benchmarks.errors import Failure, UsageError
 from benchmarks.records.study import Repeat, Setting, Span, StudySummary, Trial, read_summary
+from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.suites.preset import read as read_preset
 from benchmarks.sweeps.finalists import judge
 from benchmarks.sweeps.study_files import find_study
@@ -17,6 +21,7 @@ from benchmarks.sweeps.summary import summarise
 from benchmarks.sweeps.tuned import tuned, tuned_preset
 from leaderboards import study_words
 from tests.benchmarks.cli.conftest import cli  # noqa: F401 (a fixture)
+from tests.leaderboards.factory import draw_counts, write_run
 from tests.sweeps.studies import BUDGET, GROUP, NAME, RATE, trial, write_repeats, write_study
 
 PRUNED, FAILED = TrialState.PRUNED, TrialState.FAIL
@@ -75,6 +80,36 @@ def test_few_trials_have_no_importances(tmp_path):
     summary = summarise(write_study(tmp_path, [trial(0.3), trial(0.4)]))
     assert summary.importance_quantile is None and {one.importance for one in summary.parameters} == {None}
     assert study_words.warning(summary) == "2 complete trials are too few for importances."
+
+
+def test_a_trial_has_the_interval_of_its_record(tmp_path):
+    base, counts = {"validation": draw_counts(0.2, 40, seed=1)}, {"validation": draw_counts(0.5, 40, seed=2)}
+    gap = sampling_efficiency_gap(base["validation"], counts["validation"], 16)
+    score = gap.trained_pass_at_1
+    known = {"folder": "trials/trial-0000", "counts": "trials/trial-0000/eval/validation/counts.jsonl"}
+    for objective in ("gap", "pass_at_1"):
+        home = write_study(tmp_path / objective, [trial(score, objective=objective, **known)], objective)
+        write_run(home / "trials", "grpo", counts, base, folder="trial-0000")
+        found = summarise(home).trials[0].objective
+        assert found is not None and found.low is not None and found.high is not None
+        if objective == "gap":
+            assert (found.value, found.low, found.high) == (gap.gap, gap.low, gap.high)
+        else:
+            # the t interval of 40 problems: mean +- 2.0227 (39 degrees of freedom) times sd / sqrt(40)
+            share = counts["validation"].c_N / 16
+            assert found.high - score == pytest.approx(2.0227 * share.std(ddof=1) / 40**0.5, rel=1e-4)
+
+
+def test_a_journal_is_read_like_a_database(tmp_path):
+    home = write_study(tmp_path, ended())
+    stored = optuna.load_study(study_name=NAME, storage=f"sqlite:///{home / 'study.db'}")
+    summary = summarise(home)
+    storage = JournalStorage(JournalFileBackend(str(home / "study.journal")))
+    copy = optuna.create_study(study_name=NAME, storage=storage, directions=stored.directions)
+    for one in stored.get_trials():
+        copy.add_trial(one)
+    (home / "study.db").unlink()
+    assert summarise(home) == summary
 
 
 # ------------------------------------------------------------------------------------------------ fresh seeds
