@@ -21,6 +21,7 @@ RUNS ?= $(OUT)
 LAUNCHER ?= local
 JOBS ?=
 RETRY ?=
+PRESET ?=
 TESTS ?= tests
 TEST_JOBS ?= 2
 
