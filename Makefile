@@ -22,6 +22,7 @@ LAUNCHER ?= local
 JOBS ?=
 RETRY ?=
 REPORT_TO ?=
+PRESET ?=
 TESTS ?= tests
 TEST_JOBS ?= 2
 

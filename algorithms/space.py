@@ -5,12 +5,14 @@ Keys are those of `settings.Settings` (common to all) or of the algorithm itself
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from algorithms.base import Algorithm, Surrogate
 from benchmarks.settings import Strict
+
+if TYPE_CHECKING:
+    from algorithms.base import Algorithm
 
 
 class Range(Strict):
@@ -61,7 +63,7 @@ def space_of(algorithm: type[Algorithm]) -> tuple[dict[str, Axis], dict[str, Axi
 
     A common one that the algorithm pins is left out, because a suite that sets it to another value is refused.
     """
-    pinned = set(algorithm(surrogate=Surrogate()).pins())
+    pinned = set(algorithm().pins())
     common = {key: axis for key, axis in COMMON.items() if key not in pinned}
     return common, {key: _axis(axis) for key, axis in algorithm.space.items()}
 

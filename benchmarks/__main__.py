@@ -68,7 +68,7 @@ app = typer.Typer(
 app.command()(training.bench)
 app.command()(grid.grid)
 app.command()(grid.status)
-app.add_typer(sweep.app, name="sweep")
+app.add_typer(sweep.app, name="sweep", cls=_Commands)
 app.command("sweep-worker", hidden=True)(sweep.sweep_worker)
 app.command("train-cell", hidden=True)(training.train_cell)
 app.command()(evaluation.evaluate)

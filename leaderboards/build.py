@@ -18,9 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.files import write_text_atomic
 from benchmarks.statistics.comparison import MIN_BASE, MIN_SEEDS
 from benchmarks.statistics.gap import COVER_AT
-from leaderboards import pictures, summary
+from leaderboards import pictures, study_words, summary
 from leaderboards.load import Broken, Entry, load
 from leaderboards.sections import CellRow, Section, make_sections
+from leaderboards.tuning import Study, find_studies
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "RLVR Gap"
@@ -49,8 +50,10 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     entries, broken = load(paths)
     sections = make_sections(entries, broken)
     broken += pictures.damaged_logs(entries)
+    studies, damaged = find_studies(paths, out_html)
+    broken += damaged
     diverged = tuple(sorted(_diverged(entries), key=str))
-    text = render(title, sections, broken, len(entries), diverged)
+    text = render(title, sections, broken, len(entries), diverged, studies)
     write_text_atomic(out_html, text)
     return Page(Path(out_html), len(entries), tuple(broken), diverged)
 
@@ -66,7 +69,12 @@ def _diverged(entries: Sequence[Entry]) -> list[Broken]:
 
 
 def render(
-    title: str, sections: Sequence[Section], broken: Sequence[Broken], n_records: int, diverged: Sequence[Broken] = ()
+    title: str,
+    sections: Sequence[Section],
+    broken: Sequence[Broken],
+    n_records: int,
+    diverged: Sequence[Broken] = (),
+    studies: Sequence[Study] = (),
 ) -> str:
     """Returns the page as text, which does not depend on when or where it was made."""
     environment = Environment(
@@ -80,13 +88,15 @@ def render(
     words += ("solved_by_one", "by_chance", "beyond_doubt")
     environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
     environment.filters |= {"utc": summary.utc, "phases": _phases, "passes": summary.passes, "seconds": summary.seconds}
+    environment.filters |= {"short": summary.short}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
     environment.globals |= shown
     environment.globals |= {
         "pictures": {name: getattr(pictures, name) for name in ("curves", "training", "logs", "costs")}
     }
     template = environment.get_template("page.html.j2")
-    return template.render(title=title, sections=sections, broken=broken, n_records=n_records, diverged=diverged)
+    parts = {"sections": sections, "broken": broken, "diverged": diverged, "studies": studies}
+    return template.render(title=title, n_records=n_records, tuning_words=study_words, **parts)
 
 
 def _phases(rows: Sequence[CellRow]) -> list[str]:

@@ -80,6 +80,10 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "files", "outside", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records"),
         *("algorithms", "engines", "launchers", "importers", "suites", "evaluation"),
     },
+    "sweeps": {
+        *("errors", "files", "outside", "seeds", "statistics", "records", "algorithms", "engines", "launchers"),
+        *("suites", "evaluation", "runs"),
+    },
     "perf": {
         *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
         *("engines", "base_models", "launchers", "suites", "evaluation", "runs"),
@@ -87,7 +91,7 @@ ROOMS: dict[str, set[str]] = {
     # the command line
     "cli": {
         *("errors", "outside", "progress", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
-        *("engines", "launchers", "importers", "suites", "runs", "leaderboards"),
+        *("engines", "launchers", "importers", "suites", "runs", "sweeps", "leaderboards"),
     },
     "__main__": {"errors", "cli"},
     # what users import, and what starts the program

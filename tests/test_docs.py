@@ -99,6 +99,8 @@ def misfit(line: str) -> str | None:
     if name not in known and not name.startswith("-"):
         return f"no command '{name}'; there are: {', '.join(sorted(known))}"
     command = known.get(name, root)
+    if hasattr(command, "commands"):  # a group, such as sweep
+        command = command.commands.get(line.split()[1] if " " in line else "", command)
     options = {"--help"}.union(*(parameter.opts + parameter.secondary_opts for parameter in command.params))
     unknown = sorted(set(re.findall(r"(?<![\w-])--[a-z][\w-]*", line)) - options)
     return f"no option {', '.join(unknown)}" if unknown else None
@@ -110,7 +112,9 @@ def test_every_command_has_help() -> None:
 
     from benchmarks.__main__ import app
 
-    for name in ["", *typer.main.get_command(app).commands]:
+    commands = typer.main.get_command(app).commands
+    groups = [f"{name} {one}" for name, group in commands.items() for one in getattr(group, "commands", ())]
+    for name in ["", *commands, *groups]:
         result = CliRunner().invoke(app, [*name.split(), "--help"])
         assert result.exit_code == 0, f"rlvr-gap {name} --help: {result.output}"
 

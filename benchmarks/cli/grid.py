@@ -84,7 +84,7 @@ def grid(
 
     trackers = parse(report_to)
     loaded, variants = load_suite(suite, model), expand(changes or [])
-    tuned = load_preset(preset, loaded, changes or [])
+    tuned = load_preset(preset, loaded, out, changes or [])
     resources, place = read_resources(loaded, cluster, launcher), Place(out, engine)
     cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, preset=tuned, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]

@@ -212,13 +212,13 @@ def say_home(home: Path, name: str, progress: Progress) -> None:
         progress.say(f"{home.with_name(name)} belongs to another suite of this name: this one's runs go to {home}.")
 
 
-def load_preset(name: str, suite: Suite, others: Iterable[str]) -> Preset | None:
+def load_preset(name: str, suite: Suite, out: Path, others: Iterable[str]) -> Preset | None:
     """Returns the preset of that name, or None for no name. UsageError where changes are given beside it."""
     from benchmarks.suites import preset
 
     if name and any(others):
         raise UsageError(f"--preset {name} and --set or --name exclude each other: a preset is a variant of its own.")
-    return preset.load(name, suite) if name else None
+    return preset.load(name, suite, out) if name else None
 
 
 def load_suite(name: str, model: str, changes: list[str] | None = None) -> Suite:

@@ -48,7 +48,7 @@ def export(
     studies: Annotated[list[str], typer.Argument(help="Folders of studies, or their names under OUT.")],
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE", help="The file to write; default: tuned.yaml of the suite."),
+        typer.Option("--to", metavar="FILE", help="The YAML file to write; default: OUT/SUITE/presets/NAME.yaml."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="What the variants are called.")] = "tuned",
     storage: StorageOption = "",

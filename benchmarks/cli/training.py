@@ -82,7 +82,7 @@ def bench(
         machines = Machines.find(nodes, node_rank, rdzv_endpoint, launch)
         place = Place(out, engine, workers, processes, progress, machines, report_to=parse(report_to))
         loaded = load_suite(suite, model)
-        tuned = load_preset(preset, loaded, [*(changes or []), name])
+        tuned = load_preset(preset, loaded, out, [*(changes or []), name])
         asked, variant = tuned_cell(loaded, tuned, algo) if tuned else variant_of(loaded, changes or [], name)
         if tuned and variant is None:
             progress.say(f"{algo}: preset {preset} keeps the suite's own settings here.")

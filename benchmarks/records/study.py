@@ -42,6 +42,8 @@ class Parameter(Strict):
     """The suite's own value; null where it is not known."""
     range: str
     """In words: "1e-06 to 0.001 (log)"."""
+    choices: tuple[str, ...] | None = None
+    """Null for a range of numbers."""
     importance: FiniteFloat | None = None
     """Share of the importances of all parameters; null where too few trials are complete."""
     by_chance: FiniteFloat | None = None

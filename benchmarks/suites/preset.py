@@ -2,9 +2,10 @@
 
     rlvr-gap bench --algo grpo --preset tuned
 
-`presets/<suite>/<name>.yaml` comes with the project; one of your own is named by its file. `rlvr-gap sweep export`
-writes it. A preset changes how a policy is trained and nothing else, and it leaves the budget, the problems and the
-reward as they are, so that the tuned cells stand in one table with the suite's own.
+`presets/<suite>/<name>.yaml` comes with the project. `rlvr-gap sweep export` writes `OUT/<suite>/presets/<name>.yaml`,
+which comes before it. Any other is named by its file. A preset changes how a policy is trained and nothing else. It
+leaves the budget, the problems and the reward as they are, so that the tuned cells stand in one table with the suite's
+own.
 """
 
 from __future__ import annotations
@@ -88,23 +89,25 @@ class Preset(Strict):
     def changes_of(self, algorithm: str) -> tuple[str, ...]:
         """The algorithm's changes. UsageError, with the nearest name, if the preset has no entry for it."""
         if algorithm not in self.algorithms:
-            raise unknown(f"algorithm of the preset '{self.name}'", algorithm, self.algorithms)
+            raise UsageError(f"preset '{self.name}': {unknown('algorithm', algorithm, self.algorithms)}")
         return self.algorithms[algorithm].changes
 
 
-def known(suite: str) -> dict[str, Path]:
-    """The suite's presets that come with the project: name -> file."""
-    return {path.stem: path for path in sorted((PRESETS / suite).glob("*.yaml"))}
+def known(suite: str, out: Path | None = None) -> dict[str, Path]:
+    """The suite's presets: name -> file. Those in OUT/SUITE/presets come before those of the project."""
+    folders = [PRESETS / suite, *([out / suite / "presets"] if out else [])]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
-def load(name: str, suite: Suite) -> Preset:
-    """Returns the preset of the suite with that name, or the one in that YAML file.
+def load(name: str, suite: Suite, out: Path | None = None) -> Preset:
+    """Returns the preset of the suite with that name, or the one in that YAML file. `out` holds all runs.
 
     UsageError for an unknown name, a file that is no preset, and a preset of another suite or of another version of it.
     """
-    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known(suite.name).get(name)
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) else known(suite.name, out).get(name)
     if path is None:
-        raise unknown(f"preset of the suite '{suite.name}'", name, known(suite.name))
+        error = unknown("preset", name, known(suite.name, out))
+        raise UsageError(f"suite '{suite.name}': {error} rlvr-gap sweep export writes one.")
     preset = read(path)
     if preset.suite != suite.name:
         raise UsageError(f"preset {name} belongs to the suite '{preset.suite}', and not to '{suite.name}'.")

@@ -47,6 +47,7 @@ def parameters_of(study: Study, asked: Asked) -> tuple[float | None, tuple[Param
             log=bool(getattr(distribution, "log", False)),
             default=asked.default.get(name),
             range=_range(distribution),
+            choices=tuple(map(str, choices)) if (choices := getattr(distribution, "choices", None)) else None,
             importance=found.get(name),
             by_chance=chance.get(name),
         )

@@ -14,6 +14,7 @@ from benchmarks.records.study import Objective
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 FOLDER = "sweeps"
 STUDY, DATABASE, JOURNAL = "study.json", "study.db", "study.journal"
@@ -126,3 +127,8 @@ def _shown(where: str) -> str:
 
     shown: Any = make_url(where)
     return str(shown.render_as_string(hide_password=True))
+
+
+def folder_number(trial: FrozenTrial) -> int:
+    """The number of a trial, which is that of its first attempt, and part of its folder's name."""
+    return int(trial.user_attrs.get("retry_of", trial.number))

@@ -32,7 +32,7 @@ from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.intervals import mean_interval
 from benchmarks.sweeps.finalists import judge
 from benchmarks.sweeps.importances import parameters_of
-from benchmarks.sweeps.study_files import Asked, open_study, read_asked
+from benchmarks.sweeps.study_files import Asked, folder_number, open_study, read_asked
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -48,7 +48,8 @@ def summarise(folder: Path, storage: str = "") -> StudySummary:
     """
     asked = read_asked(folder)
     study = open_study(folder, asked, storage)
-    frozen = study.get_trials(deepcopy=False)
+    attempts = {folder_number(one): one for one in study.get_trials(deepcopy=False)}
+    frozen = list(attempts.values())  # of each trial the last attempt, if a worker died or was interrupted
     trials = tuple(_trial(one, asked, folder) for one in frozen)
     default, finalists = _settings(folder, asked, trials)
     judged = judge(asked.objective, default, finalists, {trial.number: trial for trial in trials})
@@ -91,7 +92,7 @@ def _trial(frozen: FrozenTrial, asked: Asked, folder: Path) -> Trial:
     state = _state(frozen)
     complete = state == "complete"
     return Trial(
-        number=frozen.number,
+        number=folder_number(frozen),
         state=state,
         params=dict(frozen.params),
         changes=tuple(known.get("changes", ())),
@@ -99,7 +100,7 @@ def _trial(frozen: FrozenTrial, asked: Asked, folder: Path) -> Trial:
         score=known.get("pass_at_1") if complete else None,
         pass_at_k=known.get("pass_at_k") if complete else None,
         objective=_objective(known, asked.objective, folder) if complete else None,
-        rungs={int(step): value for step, value in sorted(frozen.intermediate_values.items()) if 0 <= value <= 1},
+        rungs=_rungs(frozen, asked.objective),
         tokens=known.get("tokens", 0),
         steps=known.get("steps"),
         seconds=known.get("seconds"),
@@ -107,6 +108,15 @@ def _trial(frozen: FrozenTrial, asked: Asked, folder: Path) -> Trial:
         worker=known.get("worker"),
         retry_of=known.get("retry_of"),
     )
+
+
+def _rungs(frozen: FrozenTrial, objective: Objective) -> dict[int, float]:
+    """Percent of the budget -> pass@1 there. A study of the gap has stored the gap, which Optuna prunes by."""
+    base = frozen.user_attrs.get("base_pass_at_k", 0.0) if objective == "gap" else None
+    found = {
+        int(step): value if base is None else base - value for step, value in sorted(frozen.intermediate_values.items())
+    }
+    return {step: value for step, value in found.items() if -1e-9 <= value <= 1}
 
 
 def _state(frozen: FrozenTrial) -> State:

@@ -26,7 +26,7 @@ from benchmarks.statistics.selection import noise_sd, seeds_for
 from benchmarks.sweeps.plan import VALIDATION, StudyPlan
 from benchmarks.sweeps.space import changes_of, distributions
 from benchmarks.sweeps.storage import MOST_RETRIES, import_optuna, open_storage, pruner_of, sampler_of, shown
-from benchmarks.sweeps.study_files import STUDY
+from benchmarks.sweeps.study_files import STUDY, folder_number
 from benchmarks.sweeps.trials import Ended, Said, run_trial
 
 if TYPE_CHECKING:
@@ -209,11 +209,6 @@ def _suggest(trial: OptunaTrial, path: str, distribution: Any) -> Any:
     if hasattr(distribution, "choices"):
         return trial.suggest_categorical(path, distribution.choices)
     return trial.suggest_float(path, distribution.low, distribution.high, log=distribution.log)
-
-
-def folder_number(trial: FrozenTrial) -> int:
-    """The number in the name of the trial's folder: that of its first attempt."""
-    return int(trial.user_attrs.get("retry_of", trial.number))
 
 
 def best_trials(study: Study, most: int) -> list[FrozenTrial]:

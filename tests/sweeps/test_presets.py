@@ -80,9 +80,9 @@ def test_what_is_refused(tmp_path, changes, message):
 
 
 def test_names(tmp_path):
-    with pytest.raises(UsageError, match="unknown preset of the suite 'micro' 'tunde'"):
+    with pytest.raises(UsageError, match="suite 'micro': unknown preset 'tunde'"):
         presets.load("tunde", SUITE)
-    with pytest.raises(UsageError, match=r"'tuned' 'grpoo'\. Did you mean 'grpo'\?"):
+    with pytest.raises(UsageError, match=r"'tuned': unknown algorithm 'grpoo'\. Did you mean 'grpo'\?"):
         presets.load(str(write(tmp_path)), SUITE).changes_of("grpoo")
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(UsageError, match="holds no keys"):
