@@ -23,6 +23,8 @@ JOBS ?=
 RETRY ?=
 REPORT_TO ?=
 PRESET ?=
+TRIALS ?=
+STORAGE ?=
 TESTS ?= tests
 TEST_JOBS ?= 2
 
@@ -39,7 +41,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid leaderboard test test-slurm test-faults test-vllm lock lint format perf base-model clean
+.PHONY: help setup bench grid sweep leaderboard test test-slurm test-faults test-vllm lock lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +67,11 @@ grid: $(VENV) ## run all cells of a suite and skip finished ones: [SUITE=countdo
 	@$(BIN)/rlvr-gap grid $(call option,--suite,SUITE) $(call option,--algos,ALGOS) $(call option,--seeds,SEEDS) \
 		$(call option,--preset,PRESET) $(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--retry,RETRY) $(call option,--model,MODEL) $(call option,--engine,ENGINE) \
 		$(call option,--report-to,REPORT_TO) $(call option,--out,OUT)
+
+sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=countdown] [TRIALS=20] [STORAGE=journal] [LAUNCHER=local] [JOBS=2]
+	@$(BIN)/rlvr-gap sweep $(call option,--algo,ALGO) $(call option,--suite,SUITE) $(call option,--trials,TRIALS) \
+		$(call option,--storage,STORAGE) $(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--model,MODEL) \
+		$(call option,--engine,ENGINE) $(call option,--out,OUT)
 
 leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]
 	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,OUT_HTML)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from benchmarks.progress import Progress
     from benchmarks.sweeps.plan import StudyPlan
 
+STORAGE = "RLVR_GAP_STORAGE"
+"""The environment variable that tells workers the storage."""
 StorageOption = Annotated[
     str,
     typer.Option(
@@ -90,7 +93,8 @@ def sweep(
         more = ["--suite", suite, "--engine", engine, "--out", str(out), "--objective", objective]
         more += ["--trials", str(trials)] if trials else []
         more += ["--model", model] if model else []
-        more += ["--storage", storage] if storage else []
+        if storage:  # not in the workers' commands, which are logged: it may hold a password
+            os.environ[STORAGE] = storage
         resources = read_resources(loaded, cluster, launcher)
         run = SweepRun(plans, storage, more, launcher, jobs, resources, _sayer(progress))
         if dry_run:
@@ -118,16 +122,14 @@ def sweep_worker(
     workers: WorkersOption = None,
     heartbeat: Annotated[int, typer.Option(min=1)] = 30,
 ) -> None:
-    """Work on studies until they are complete. `sweep` starts it; the storage is also read from RLVR_GAP_STORAGE."""
-    import os
-
+    """Work on studies until they are complete. `sweep` starts it, and says in RLVR_GAP_STORAGE where they are kept."""
     from algorithms import pause
     from benchmarks.progress import Progress
     from benchmarks.runs.run_folder import Place
     from benchmarks.sweeps.plan import StudyPlan
     from benchmarks.sweeps.worker import Worker, create_study
 
-    where = os.environ.get("RLVR_GAP_STORAGE", storage)
+    where = storage or os.environ.get(STORAGE, "")
     with pause.on_sigterm(), Progress(quiet=False) as progress:
         place = Place(out, engine, workers, progress=progress)
         for name in split_names(algos):

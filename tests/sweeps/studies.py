@@ -61,8 +61,13 @@ def trial(
         attributes |= {"pass_at_1": score, "pass_at_k": at_k, "standard_error": 0.01}
     return create_trial(
         state=state, values=values, params={RATE: rate, GROUP: group}, distributions=SPACE,
-        user_attrs=attributes | known, intermediate_values=dict(rungs or {}),
+        user_attrs=attributes | known, intermediate_values={step: _stored(score, objective) for step, score in (rungs or {}).items()},
     )  # fmt: skip
+
+
+def _stored(score: float, objective: str) -> float:
+    """What a sweep reports at a rung: the value of its objective there."""
+    return BASE_AT_K - score if objective == "gap" else score
 
 
 def write_repeats(home: Path, of: int | None, rates: Sequence[float], diverged: Sequence[int] = ()) -> list[Path]:

@@ -44,7 +44,7 @@ def test_states_and_cost(tmp_path):
     assert summary.lucky is not None and summary.lucky.number == 8
     first = summary.trials[0]
     assert first.objective == Span(value=0.8 - 0.2, low=None, high=None), "no record, so no interval"
-    assert (first.rungs, first.params) == ({25: 0.1, 50: 0.15}, {RATE: 1e-5, GROUP: 8})
+    assert (first.rungs, first.params) == (pytest.approx({25: 0.1, 50: 0.15}), {RATE: 1e-5, GROUP: 8})
     assert summary.trials[10].reason == "diverged: the loss is not finite" and summary.trials[10].score is None
     assert summary.selected is None and summary.best is None
     # the expected maximum of nine standard normals is 1.48501 (Harter, Biometrika 48, 1961)
