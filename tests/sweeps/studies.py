@@ -61,7 +61,8 @@ def trial(
         attributes |= {"pass_at_1": score, "pass_at_k": at_k, "standard_error": 0.01}
     return create_trial(
         state=state, values=values, params={RATE: rate, GROUP: group}, distributions=SPACE,
-        user_attrs=attributes | known, intermediate_values={step: _stored(score, objective) for step, score in (rungs or {}).items()},
+        user_attrs=attributes | known,
+        intermediate_values={step: _stored(score, objective) for step, score in (rungs or {}).items()},
     )  # fmt: skip
 
 
