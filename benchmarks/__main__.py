@@ -18,7 +18,19 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import Abort, TyperException
 
-from benchmarks.cli import evaluation, exchange, grid, names, own, publishing, samples, suites, sweep, training
+from benchmarks.cli import (
+    evaluation,
+    exchange,
+    grid,
+    names,
+    own,
+    publishing,
+    samples,
+    submission,
+    suites,
+    sweep,
+    training,
+)
 from benchmarks.errors import ITEM, Failure, UsageError
 
 INTERRUPTED = 130
@@ -77,6 +89,7 @@ app.command()(evaluation.gap)
 app.command()(evaluation.unsolved)
 app.command("import")(exchange.import_)
 app.command()(exchange.export)
+app.command()(submission.submit)
 app.command()(publishing.leaderboard)
 app.command()(suites.init)
 app.command()(suites.config)

@@ -2,12 +2,15 @@
 
     {"step": 1, "update": 4, "accuracy": 0.156, "completions/mean_length": 33.0, "entropy": 0.18, "reward": 0.156, ...}
 
-A number that was not finite is null. The log belongs to no hash: a page is built without it where it is not there.
+A number that was not finite is null. A submission has the log packed, as log.jsonl.gz. The log belongs to no hash: a
+page is built without it where it is not there.
 """
 
 from __future__ import annotations
 
+import gzip
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,10 @@ def read_training_log(folder: Path) -> list[dict[str, Any]] | None:
 
     A last line that is not ended yet is left out: the training may be writing it.
     """
-    if not (folder / FILE).is_file():
+    text = _text(folder)
+    if text is None:
         return None
-    whole, _, _ = read_text(folder / FILE).rpartition("\n")
+    whole, _, _ = text.rpartition("\n")
     rows = []
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
@@ -47,6 +51,19 @@ def read_training_log(folder: Path) -> list[dict[str, Any]] | None:
         except (ValueError, KeyError, TypeError) as error:
             raise Failure(f"{FILE}, line {number}: {error}: expected a JSON object with step and update.") from error
     return rows
+
+
+def _text(folder: Path) -> str | None:
+    """The log as it is, or as a submission has it."""
+    if (folder / FILE).is_file():
+        return read_text(folder / FILE)
+    packed = folder / f"{FILE}.gz"
+    if not packed.is_file():
+        return None
+    try:
+        return gzip.decompress(packed.read_bytes()).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise Failure(f"{FILE}.gz is damaged ({error}).") from error
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The command `submit`: checked runs for the published leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.errors import Failure
+
+RECORDS = Path("leaderboards/records")
+
+
+def submit(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, the base's first; with --check of submissions.")],
+    to: Annotated[Path, typer.Option("--to", help="Where submissions are collected.")] = RECORDS,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put the run in place of another of the same cell.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check runs, or what was submitted; write nothing.")
+    ] = False,
+) -> None:
+    """Check runs, and write what belongs on the leaderboard into a folder for a pull request.
+
+    It reads the record, compares it with its counts, its completions, its training log and its base, and judges a
+    random sample of the completions again. docs/submit.md says what is checked and what is written.
+    """
+    from benchmarks.progress import Progress
+    from benchmarks.runs.submission import check as checked
+    from benchmarks.runs.submission import submit as write
+
+    found = [folder for path in runs for folder in _runs(path)]
+    failed = []
+    with Progress() as progress, progress.stage("check", len(found), "runs") as stage:
+        for folder in found:
+            try:
+                if check:
+                    passed = checked(folder)
+                    progress.say(f"{folder}: passed; {passed.graded} completions were judged again.")
+                else:
+                    target, is_new = write(folder, to, replace)
+                    progress.say(f"{folder}: {'written to' if is_new else 'is already in'} {target}.")
+            except Failure as error:
+                failed.append(str(error))
+            stage.advance(1)
+    for reason in failed:
+        print(f"refused: {reason}", file=sys.stderr)
+    if failed:
+        raise Failure(f"{len(failed)} of {len(found)} runs were refused.")
+    print(f"{len(found)} runs passed.")
+
+
+def _runs(path: Path) -> list[Path]:
+    """The folder itself, or the runs up to two folders below it; bases first, because others are measured from them."""
+    if (path / "record.json").exists() or not path.is_dir():
+        return [path]
+    found = [record.parent for pattern in ("*/", "*/*/") for record in path.glob(f"{pattern}record.json")]
+    found = [folder for folder in found if not any(part.startswith(".") for part in folder.parts[-2:])]
+    return sorted(found, key=lambda folder: (not folder.name.startswith("base"), folder)) or [path]

@@ -1,0 +1,145 @@
+"""What is submitted is checked: a change in any part of a run, or of a submission, is found."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.errors import Failure, UsageError
+from benchmarks.files import file_sha256
+from benchmarks.records.training_log import read_training_log
+from benchmarks.runs.submission import GRADED, chance_to_see, check, submit
+from rlvr_gap import load
+from tests.benchmarks.micro import cell
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_problems")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, few_problems) -> Path:
+    """A base and a cell of committed code, as they are on a machine."""
+    out = tmp_path_factory.mktemp("runs")
+    made = cell(out)
+    made.run()
+    for folder in (made.base.folder, made.folder):
+        edit(folder, lambda record: record["provenance"].update(commit="a" * 40, dirty=False, command="rlvr-gap bench"))
+    return made.folder
+
+
+@pytest.fixture
+def run(finished, tmp_path) -> Path:
+    home = tmp_path / "micro"
+    shutil.copytree(finished.parent, home)
+    return home / finished.name
+
+
+def edit(folder: Path, change) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    change(record)
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def put(run: Path, to: Path) -> Path:
+    submit(run.parent / "base", to)
+    return submit(run, to)[0]
+
+
+def test_chance_to_see_a_change():
+    assert chance_to_see(0.5, 2) == 0.75  # 1 - 1/4
+    assert chance_to_see(0.01, GRADED) > 0.95  # 1 - 0.99^300 = 0.951
+
+
+def test_a_submission_holds_what_readers_need_and_nothing_else(run, tmp_path):
+    there = put(run, tmp_path / "records")
+    files = {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()}
+    assert files == {
+        "record.json", "spec.json", "train/log.jsonl.gz", "eval/test/counts.jsonl", "eval/test/sample.parquet",
+    }  # fmt: skip
+    for name in ("record.json", "spec.json", "eval/test/counts.jsonl"):
+        assert file_sha256(there / name) == file_sha256(run / name)
+    assert read_training_log(there) == read_training_log(run) != []
+    runs = load(tmp_path / "records" / there.parent.name)
+    assert len(runs) == 2 and not runs.broken
+    assert runs.table().gap.equals(load(run.parent).table().gap)
+    assert check(there).graded == pq.read_table(there / "eval/test/sample.parquet").num_rows > 0
+
+
+def test_a_second_time_writes_nothing_and_another_run_needs_to_be_asked_for(run, tmp_path):
+    there = put(run, tmp_path / "records")
+    before = (there / "record.json").stat().st_mtime_ns
+    assert submit(run, tmp_path / "records") == (there, False)
+    assert (there / "record.json").stat().st_mtime_ns == before
+    edit(run, lambda record: record["provenance"].update(commit="b" * 40))
+    with pytest.raises(Failure, match="--replace"):
+        submit(run, tmp_path / "records")
+    assert submit(run, tmp_path / "records", replace=True) == (there, True)
+    assert not list((tmp_path / "records").rglob(".draft*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda record: record["provenance"].update(dirty=True), "had changes"),
+        (lambda record: record["provenance"].update(commit=None), "no commit"),
+        (lambda record: record["provenance"].update(command="rlvr-gap bench --out /data/me"), "folder of a machine"),
+        (lambda record: record["training"].update(tokens=record["training"]["tokens"] + 1), "tokens"),
+        (lambda record: record.update(spec_hash="0" * 16), "hash"),
+        (lambda record: record["gap"]["test"].update(gap=0.0, low=-0.1, high=0.1), "gap"),
+    ],
+)
+def test_a_changed_record_is_refused(run, change, reason):
+    edit(run, change)
+    with pytest.raises(Failure, match=reason):
+        check(run)
+
+
+def test_changed_counts_and_completions_are_refused(run):
+    counts = run / "eval" / "test" / "counts.jsonl"
+    text = counts.read_text()
+    counts.write_text(text + "\n")
+    with pytest.raises(Failure, match="sha256"):
+        check(run)
+    counts.write_text(text)
+    path = run / "eval" / "test" / "completions.parquet"
+    table = pq.read_table(path)
+    verdicts = table["verdict"].to_pylist()
+    verdicts[0] = "wrong" if verdicts[0] == "correct" else "correct"
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("verdict"), table.schema.field("verdict"), [verdicts]), path
+    )
+    with pytest.raises(Failure, match="other counts"):
+        check(run)
+
+
+def test_a_sample_whose_verdict_was_changed_is_refused(run, tmp_path):
+    there = put(run, tmp_path / "records")
+    path = there / "eval" / "test" / "sample.parquet"
+    table = pq.read_table(path)
+    verdicts = table["verdict"].to_pylist()
+    verdicts[-1] = "wrong" if verdicts[-1] == "correct" else "correct"
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("verdict"), table.schema.field("verdict"), [verdicts]), path
+    )
+    with pytest.raises(Failure, match="changed by hand"):
+        check(there)
+
+
+def test_a_log_that_is_damaged_or_shorter_is_refused(run, tmp_path):
+    there = put(run, tmp_path / "records")
+    packed = there / "train" / "log.jsonl.gz"
+    packed.write_bytes(gzip.compress(b"\n".join(gzip.decompress(packed.read_bytes()).splitlines()[:1]) + b"\n"))
+    with pytest.raises(Failure, match="1 steps"):
+        check(there)
+    packed.write_bytes(b"no archive")
+    with pytest.raises(Failure, match="damaged"):
+        check(there)
+
+
+def test_what_is_no_run_is_said_so(tmp_path):
+    with pytest.raises(UsageError, match="no finished run"):
+        check(tmp_path)
