@@ -16,7 +16,7 @@ from benchmarks.sweeps.summary import summarise
 from tests.sweeps import postgres
 from tests.sweeps.tiny import SWEEP, Workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sweeps]
 
 
 @pytest.fixture
@@ -78,13 +78,11 @@ def test_sqlite(tmp_path: Path) -> None:
     assert next(tmp_path.rglob("study.db")).exists()
 
 
-@pytest.mark.sweeps
 def test_journal(tmp_path: Path) -> None:
     survive(Workers(tmp_path, "journal"))
     assert next(tmp_path.rglob("study.journal")).exists() and not list(tmp_path.rglob("study.db"))
 
 
-@pytest.mark.sweeps
 def test_postgresql(tmp_path: Path, database: str) -> None:
     survive(Workers(tmp_path, database))
     assert not list(tmp_path.rglob("study.db"))
