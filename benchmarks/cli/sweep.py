@@ -128,6 +128,7 @@ def sweep_worker(
     from benchmarks.progress import Progress
     from benchmarks.runs.run_folder import Place
     from benchmarks.sweeps.plan import StudyPlan
+    from benchmarks.sweeps.storage import reachable
     from benchmarks.sweeps.worker import Worker, create_study
 
     where = storage or os.environ.get(STORAGE, "")
@@ -135,7 +136,8 @@ def sweep_worker(
         place = Place(out, engine, workers, progress=progress)
         for name in split_names(algos):
             plan = StudyPlan(load_suite(suite, model), name, place, _objective(objective), trials)
-            Worker(plan, create_study(plan, where, heartbeat_s=heartbeat)).run()
+            with reachable(where):
+                Worker(plan, create_study(plan, where, heartbeat_s=heartbeat)).run()
 
 
 def _objective(name: str):  # type: ignore[no-untyped-def]  # one of a Literal's values

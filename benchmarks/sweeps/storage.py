@@ -7,34 +7,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.seeds import derive
 from benchmarks.suites.sweep import Pruning, SweepSettings
-from benchmarks.sweeps.study_files import DATABASE, JOURNAL, folder_number
+from benchmarks.sweeps.study_files import DATABASE, HISTORY, INTERRUPTED, JOURNAL, folder_number
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
-    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 HEARTBEAT_S = 30
 """How often a running trial says that its worker lives; after four times that long without, it counts as dead."""
-MOST_RETRIES = 1
 _JOURNAL = "journal"
 
 
 def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> BaseStorage:
     """Opens or creates it. UsageError for another kind or a missing package, Failure if it cannot be reached."""
-    optuna = import_optuna()
+    import_optuna()
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    from sqlalchemy.exc import SQLAlchemyError
 
     if where == _JOURNAL:
         path = str(folder / JOURNAL)
@@ -44,23 +43,41 @@ def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> Ba
     url = where or f"sqlite:///{(folder / DATABASE).resolve()}"
     options = {"connect_args": {"timeout": 60}} if not where else {"pool_pre_ping": True}
     try:
-        return RDBStorage(
-            url, engine_kwargs=options, heartbeat_interval=heartbeat_s, grace_period=4 * heartbeat_s,
-            heartbeat_stale_trial_callback=queue_again,
-        )  # fmt: skip
+        with reachable(where or url):
+            return RDBStorage(
+                url, engine_kwargs=options, heartbeat_interval=heartbeat_s, grace_period=4 * heartbeat_s
+            )  # fmt: skip
     except ImportError as error:
         raise UsageError(f"{shown(where)} needs a driver: pip install 'rlvr-gap[postgres]' ({error}).") from error
+
+
+@contextlib.contextmanager
+def reachable(where: str) -> Iterator[None]:
+    """Raises Failure, in one line without the password, for whatever goes wrong with the storage in the block."""
+    optuna = import_optuna()
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = " ".join(str(error).split()).replace(where, shown(where) or "")[:200]
-        raise Failure(f"cannot open {shown(where) or url}: {reason}.") from error
+        named = shown(where) or where or DATABASE
+        reason = " ".join(str(error.__cause__ or error).split()).replace(where or named, named)[:200]
+        raise Failure(f"cannot reach {named}: {reason}.") from error
 
 
-def queue_again(study: Study, dead: FrozenTrial) -> None:
-    """Queues a trial again whose worker died, once; it keeps its settings, its rungs and its folder."""
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
+def next_attempt(failed: FrozenTrial) -> FrozenTrial:
+    """The trial that follows a failed one: it keeps its settings, its rungs and its folder, and waits."""
+    from optuna.trial import TrialState, create_trial
 
-    dead.user_attrs["retry_of"] = folder_number(dead)
-    RetryHeartbeatStaleTrialCallback(MOST_RETRIES, inherit_intermediate_values=True)(study, dead)
+    history = failed.system_attrs.get(HISTORY, [])
+    if failed.user_attrs.get("reason") != INTERRUPTED:
+        history = [*history, failed.number]
+    said = {key: value for key, value in failed.user_attrs.items() if key != "reason"}
+    return create_trial(
+        state=TrialState.WAITING, params=failed.params, distributions=failed.distributions,
+        user_attrs={**said, "retry_of": folder_number(failed)}, intermediate_values=failed.intermediate_values,
+        system_attrs={**failed.system_attrs, "failed_trial": folder_number(failed), HISTORY: history},
+    )  # fmt: skip
 
 
 def shown(where: str) -> str | None:
@@ -106,6 +123,6 @@ def import_optuna():  # type: ignore[no-untyped-def]  # the module itself
         import optuna
     except ImportError as error:
         raise UsageError("a sweep needs Optuna: pip install 'rlvr-gap[sweep]'.") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warning of a failed trial is a traceback
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats; it is pinned
     return optuna

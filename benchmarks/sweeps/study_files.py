@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 FOLDER = "sweeps"
 STUDY, DATABASE, JOURNAL = "study.json", "study.db", "study.journal"
+INTERRUPTED = "interrupted"
+"""The reason of an attempt that ended by Ctrl-C or SIGTERM."""
+HISTORY = "retry_history"
+"""The attribute, Optuna's own, that holds the numbers of the attempts that failed before."""
+MOST_RETRIES = 1
 
 
 class _Part(BaseModel):
@@ -132,3 +137,10 @@ def _shown(where: str) -> str:
 def folder_number(trial: FrozenTrial) -> int:
     """The number of a trial, which is that of its first attempt, and part of its folder's name."""
     return int(trial.user_attrs.get("retry_of", trial.number))
+
+
+def waits_again(last: FrozenTrial) -> bool:
+    """Whether a trial is owed another attempt after its last one: always if that was interrupted, else only once."""
+    if last.state.name != "FAIL":
+        return False
+    return last.user_attrs.get("reason") == INTERRUPTED or len(last.system_attrs.get(HISTORY, ())) < MOST_RETRIES

@@ -32,7 +32,7 @@ from benchmarks.statistics.counts import read_counts
 from benchmarks.statistics.intervals import mean_interval
 from benchmarks.sweeps.finalists import judge
 from benchmarks.sweeps.importances import parameters_of
-from benchmarks.sweeps.study_files import Asked, folder_number, open_study, read_asked
+from benchmarks.sweeps.study_files import Asked, folder_number, open_study, read_asked, waits_again
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -120,8 +120,12 @@ def _rungs(frozen: FrozenTrial, objective: Objective) -> dict[int, float]:
 
 
 def _state(frozen: FrozenTrial) -> State:
-    """A trial that diverged is pruned as far as Optuna knows; its reason tells the two apart."""
+    """A trial that diverged is pruned as far as Optuna knows; its reason tells the two apart. One that failed waits if
+    it is owed another attempt.
+    """
     name = frozen.state.name
+    if waits_again(frozen):
+        return "waiting"
     if name == "PRUNED":
         return "diverged" if "diverge" in str(frozen.user_attrs.get("reason", "")).lower() else "pruned"
     names: dict[str, State] = {"COMPLETE": "complete", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}

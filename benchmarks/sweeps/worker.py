@@ -5,7 +5,8 @@
 3. the finalists with fresh seeds.
 
 A worker that dies leaves a trial that runs in the storage, and whose lease nobody holds. Whoever asks next gives it up
-and queues it again, once. It goes on in its folder from its checkpoint.
+and queues it again, once, as it does with a trial that failed. A trial that was interrupted is queued again however
+often that happens. In all three cases it goes on in its folder from its checkpoint.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import Failure, UsageError
 from benchmarks.files import write_json_atomic
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.lease import hold, holder_of
@@ -25,8 +27,8 @@ from benchmarks.statistics.gap import Gap
 from benchmarks.statistics.selection import noise_sd, seeds_for
 from benchmarks.sweeps.plan import VALIDATION, StudyPlan
 from benchmarks.sweeps.space import changes_of, distributions
-from benchmarks.sweeps.storage import import_optuna, open_storage, pruner_of, queue_again, sampler_of, shown
-from benchmarks.sweeps.study_files import STUDY, folder_number
+from benchmarks.sweeps.storage import import_optuna, next_attempt, open_storage, pruner_of, sampler_of, shown
+from benchmarks.sweeps.study_files import INTERRUPTED, STUDY, folder_number, waits_again
 from benchmarks.sweeps.trials import Ended, Said, run_trial
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 TURN, RUNNING = "turn", "running"
 """Folders of leases: whose turn it is to take a trial, and who runs which."""
 _POLL_S = 2.0
+_GIVEN_UP = "Cannot tell a FAIL trial."
+"""What Optuna says to a worker that ends a trial which others have failed meanwhile."""
 _DIRECTIONS = {"gap": ["minimize"], "pass_at_1": ["maximize"], "pareto": ["maximize", "maximize"]}
 
 
@@ -115,35 +119,54 @@ class Worker:
         turn.enter_context(hold(self.plan.folder / TURN))
         with turn:
             self._give_up_dead()
+            self._queue_failed()
             trials = self.study.get_trials(deepcopy=False)
             states = [trial.state.name for trial in trials]
-            if "WAITING" in states:
-                first = trials[states.index("WAITING")].number
-                self.study.sampler = sampler_of(self.plan.settings, self.plan.objective == "pareto", first)
-                self.study.optimize(lambda trial: self._objective(trial, turn), n_trials=1)
+            first = trials[states.index("WAITING")] if "WAITING" in states else None
+            if first is not None and not self._is_held(first):
+                self._take(first, turn)
                 return True
-        if "RUNNING" not in states:
+        if not {"RUNNING", "WAITING"} & set(states):
             return False
         with self.progress.stage(f"wait for {states.count('RUNNING')} trials of other workers", unit="s") as stage:
             time.sleep(_POLL_S)
             stage.advance(1)
         return True
 
-    def _objective(self, trial: OptunaTrial, turn: contextlib.ExitStack) -> Any:
-        """Optuna has marked the trial as running. From here on the trial's own lease says so, and others may ask."""
+    def _take(self, first: FrozenTrial, turn: contextlib.ExitStack) -> None:
+        """Runs the first waiting trial. Its lease is held until Optuna knows how it ended: before, it would count as
+        one whose worker died.
+        """
+        stopped: list[KeyboardInterrupt] = []
+        with hold(self._lease_of(first)):
+            self.study.sampler = sampler_of(self.plan.settings, self.plan.objective == "pareto", first.number)
+            try:
+                self.study.optimize(lambda trial: self._objective(trial, turn, stopped), n_trials=1)
+            except ValueError as error:
+                if str(error) != _GIVEN_UP:
+                    raise
+                if stopped:
+                    raise stopped[0] from None
+                self.progress.say(f"trial {first.number} was given up while this worker did not answer.")
+
+    def _objective(self, trial: OptunaTrial, turn: contextlib.ExitStack, stopped: list[KeyboardInterrupt]) -> Any:
+        """Optuna has marked the trial as running. Once its settings are drawn, others may ask for theirs."""
         optuna = import_optuna()
         number = trial.user_attrs.get("retry_of", trial.number)
-        with hold(self.plan.folder / RUNNING / f"trial-{number:04d}"):
+        try:
             self._say(trial, {"worker": self.name, "folder": f"trials/trial-{number:04d}"})
             changes = changes_of({path: _suggest(trial, path, one) for path, one in self._space.items()})
             self._say(trial, {"changes": list(changes), "seed": self.plan.settings.seed})
             turn.close()
-            try:
-                ended = self._run(trial, number, changes)
-            except KeyboardInterrupt:
-                self._queue_again(trial)
-                raise
-        self._say(trial, ended.said)
+            ended = self._run(trial, number, changes)
+            self._say(trial, ended.said)
+        except KeyboardInterrupt as error:
+            stopped.append(error)
+            self._say(trial, {"reason": INTERRUPTED})
+            raise
+        except (Failure, UsageError) as error:
+            self._say(trial, {"reason": f"failed: {error}"})
+            raise
         if ended.gap is None:
             raise optuna.TrialPruned(ended.said["reason"])
         return self._values(ended.gap)
@@ -173,34 +196,30 @@ class Worker:
             if trial.user_attrs.get(name) != value:
                 trial.set_user_attr(name, value)
 
-    def _queue_again(self, trial: OptunaTrial) -> None:
-        """An interrupted trial waits again, however often that happens, as a new one with the same settings."""
-        frozen = next(one for one in self.study.get_trials(deepcopy=True) if one.number == trial.number)
-        trial.set_user_attr("reason", "interrupted")
-        self.study.tell(trial.number, state=import_optuna().trial.TrialState.FAIL)
-        self.study.add_trial(_waiting(frozen))
-
     def _give_up_dead(self) -> None:
-        """Fails trials that run in the storage and that no living worker holds. Each is queued again, once."""
+        """Fails trials that run in the storage and that no living worker holds."""
         optuna = import_optuna()
-        optuna.storages.fail_stale_trials(self.study)
-        for frozen in self.study.get_trials(deepcopy=True):
+        for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state.name == "RUNNING" and not self._is_held(frozen):
+                self.study._storage.set_trial_user_attr(frozen._trial_id, "reason", "its worker died")
                 self.study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
-                queue_again(self.study, frozen)
+        optuna.storages.fail_stale_trials(self.study)
+
+    def _queue_failed(self) -> None:
+        """Queues each trial again whose last attempt failed and is owed another one.
+
+        That follows from the storage alone, so a worker may die at any point: whoever asks next does it.
+        """
+        attempts = {folder_number(frozen): frozen for frozen in self.study.get_trials(deepcopy=True)}
+        for frozen in attempts.values():
+            if waits_again(frozen):
+                self.study.add_trial(next_attempt(frozen))
+
+    def _lease_of(self, frozen: FrozenTrial) -> Path:
+        return self.plan.folder / RUNNING / f"trial-{folder_number(frozen):04d}"
 
     def _is_held(self, frozen: FrozenTrial) -> bool:
-        return holder_of(self.plan.folder / RUNNING / f"trial-{folder_number(frozen):04d}") is not None
-
-
-def _waiting(frozen: FrozenTrial) -> FrozenTrial:
-    import optuna
-
-    return optuna.create_trial(
-        state=optuna.trial.TrialState.WAITING, params=frozen.params, distributions=frozen.distributions,
-        user_attrs={**frozen.user_attrs, "retry_of": folder_number(frozen)}, system_attrs=frozen.system_attrs,
-        intermediate_values=frozen.intermediate_values,
-    )  # fmt: skip
+        return holder_of(self._lease_of(frozen)) is not None
 
 
 def _suggest(trial: OptunaTrial, path: str, distribution: Any) -> Any:

@@ -47,9 +47,10 @@ def trial(
     state: TrialState = TrialState.COMPLETE,
     rungs: Mapping[int, float] | None = None,
     at_k: float = 0.7,
+    attempts: Sequence[int] = (),
     **known: Any,
 ) -> Any:
-    """A finished trial with the attributes that a sweep sets."""
+    """A finished trial with the attributes that a sweep sets. `attempts`: the numbers of those that failed before."""
     values = None
     if state == TrialState.COMPLETE and score is not None:
         values = {"gap": [BASE_AT_K - score], "pass_at_1": [score], "pareto": [score, at_k]}[objective]
@@ -61,7 +62,7 @@ def trial(
         attributes |= {"pass_at_1": score, "pass_at_k": at_k, "standard_error": 0.01}
     return create_trial(
         state=state, values=values, params={RATE: rate, GROUP: group}, distributions=SPACE,
-        user_attrs=attributes | known,
+        user_attrs=attributes | known, system_attrs={"retry_history": list(attempts)},
         intermediate_values={step: _stored(score, objective) for step, score in (rungs or {}).items()},
     )  # fmt: skip
 

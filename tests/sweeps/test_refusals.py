@@ -43,7 +43,7 @@ def test_a_study_whose_trials_are_all_refused_ends_and_says_why(tmp_path: Path):
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "%2Fno%2Fsuch%2Fsocket"])
 def test_a_database_that_cannot_be_reached_is_a_line_without_its_password(tmp_path: Path, host: str):
     pytest.importorskip("psycopg")
-    with pytest.raises(Failure, match="cannot open postgresql") as error:
+    with pytest.raises(Failure, match="cannot reach postgresql") as error:
         open_storage(f"postgresql+psycopg://me:secret@{host}/none", tmp_path)
     assert "secret" not in str(error.value) and "\n" not in str(error.value)
 

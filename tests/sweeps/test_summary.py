@@ -28,12 +28,12 @@ PRUNED, FAILED = TrialState.PRUNED, TrialState.FAIL
 
 
 def ended() -> list[Any]:
-    """Twelve trials: nine complete ones, one pruned at 260 tokens, one diverged at 400, one killed at 40."""
+    """Twelve trials: nine complete ones, one pruned at 260 tokens, one diverged at 400, one killed twice at 40."""
     rates = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 7e-4, 1e-3]
     found = [trial(0.2 + 0.02 * i, rate, rungs={25: 0.1, 50: 0.15}) for i, rate in enumerate(rates)]
     found += [trial(None, state=PRUNED, rungs={25: 0.05}, tokens=260, reason="pruned at 25 %: below the median")]
     found += [trial(None, state=PRUNED, tokens=400, reason="diverged: the loss is not finite")]
-    return [*found, trial(None, state=FAILED, tokens=40, reason="killed by signal 9")]
+    return [*found, trial(None, state=FAILED, tokens=40, reason="its worker died", attempts=[11])]
 
 
 def test_states_and_cost(tmp_path):
@@ -178,7 +178,7 @@ def decided(tmp_path):
 def test_show(cli, decided):  # noqa: F811
     said = cli("sweep", "show", NAME, "--out", decided.parents[2], "--no-page")
     assert said.code == 0 and "Trial 8 replaces the default." in " ".join(said.out.split())
-    assert "2 (1 diverged)" in said.out and "killed by signal 9" in said.out
+    assert "2 (1 diverged)" in said.out and "its worker died" in said.out
     assert not (decided / "index.html").exists() and (decided / "summary.json").exists()
 
 
