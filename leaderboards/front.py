@@ -81,7 +81,7 @@ def views(sections: Sequence[Section]) -> list[View]:
 def slug(text: str) -> str:
     """Returns a file name for any label. Two labels never share one."""
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _view(section: Section, verdict: JudgedBy, comparison: Comparison, n_sections: int) -> View:
@@ -159,7 +159,7 @@ def _row(section: Section, one: Standing, groups: dict[str, str], other: dict[st
         Cell(str(one.n_seeds), value=float(one.n_seeds)),
     )
     note = "" if group else "not ranked"
-    return Row(one.name, cells, section.colours[one.name], None, note)
+    return Row(one.name, cells, section.colours[one.name], f"algorithms/{slug(one.name)}.html", note)
 
 
 def _base_row(base: BaseStanding, other: BaseStanding | None) -> Row:

@@ -2,6 +2,8 @@
 
     index.html          the front page: one picture and one table, for a dataset and a verdict that a reader chooses
     details.html        everything that `build.py` shows
+    algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
+    cells/              a page for each cell: evidence, the command that repeats it, raw counts
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -19,7 +21,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import front
+from leaderboards import front, pages, summary
 from leaderboards.build import PAGE_TEMPLATES, TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
 from leaderboards.style import COLOURS
@@ -34,7 +36,23 @@ def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: P
     found = gather(run_dirs_or_records, folder / "index.html")
     write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
     write_text_atomic(folder / "index.html", front_page(title, found, folder))
+    _write_behind(title, found, folder)
     return found.page(folder / "index.html")
+
+
+def _write_behind(title: str, found: Gathered, folder: Path) -> None:
+    """Writes the pages of algorithms and of cells."""
+    made, style = environment(partial(beside, folder, up="../")), _style()
+    common = {"title": title, "style": Markup(style), "style_hash": csp_hash(style)}
+    made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
+    for page in pages.algorithm_pages(found.sections):
+        text = made.get_template("algorithm.html.j2").render(page=page, **common)
+        write_text_atomic(folder / page.file, text, durable=False)
+    for entry in found.entries:
+        counts, broken = pages.raw_counts(entry)
+        name = summary.cell_name(entry.record.cell)
+        text = made.get_template("cell.html.j2").render(entry=entry, name=name, counts=counts, broken=broken, **common)
+        write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
 
 
 def front_page(title: str, found: Gathered, folder: Path) -> str:

@@ -6,8 +6,9 @@ the record back, and a call on an unfinished one continues it.
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,9 @@ class CellRun:
         base_model = identify(self.suite.base_path, self.suite.base_revision)
         question = self.question(base_model)
         if not fresh and (record := self.done(question)) is not None and self._is_where_it_was():
-            return self._say_done(record)
+            if not self.lacking(record):
+                return self._say_done(record)
+            self.training.check_points()
         if fresh or not is_begun(self.folder):
             self._check()
         assert self.place.home is not None
@@ -137,12 +140,13 @@ class CellRun:
             if fresh and (moved := replace_run(self.folder)) is not None:
                 self.place.progress.say(f"{self.name} starts afresh; what there was is in {moved}.")
             self.claim(question)
-            if (record := self.done(question)) is not None:
+            record = self.done(question)
+            if record is not None and not self.lacking(record):
                 return self._say_done(record)
             if self.algorithm == BASE and (other := copy_evaluations(self.folder, question)) is not None:
                 self.place.progress.say(f"{self.name}: its evaluation is that of {other}; nothing is sampled again.")
             with status.reporting(self.folder, self.place.progress):
-                record = self._make(base_model, content_hash(question))
+                record = self._make(base_model, content_hash(question)) if record is None else self._complete(record)
                 refuse_another_spec(self.folder, self.question(base_model))  # a task may have been edited meanwhile
                 lease.check()
                 write_record(self.folder / RECORD, record)
@@ -185,7 +189,7 @@ class CellRun:
             evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
             gap=None if base is None else self._gaps(base, results, "answer"),
             sound_gap=None if base is None else self._gaps(base, results, "sound"),
-            points={} if base is None or diverged else self._points(base),
+            points={} if base is None or diverged else self._points(base, self.suite.evaluation.checkpoints),
             spec_hash=spec_hash,
         )  # fmt: skip
 
@@ -199,17 +203,37 @@ class CellRun:
                 raise
         return trained, divergence.find(self.training.train_folder, self.suite.trained.rows_per_step)
 
-    def _points(self, base: Record) -> dict[int, Point]:
-        """The evaluations of the checkpoints that the suite names, by step."""
+    def lacking(self, record: Record) -> list[int]:
+        """The steps whose checkpoints the suite wants evaluated, and of which the finished record has no point."""
+        if self.algorithm == BASE or record.diverged:
+            return []
+        return [step for step in self.suite.evaluation.checkpoints if step not in record.points]
+
+    def _complete(self, record: Record) -> Record:
+        """The finished record with the points that it lacks. Nothing is trained, and its other numbers stay."""
+        started, steps = now(), self.lacking(record)
+        self.place.progress.say(f"{self.name}: finished; evaluates its checkpoints after steps {steps}.")
+        found = self._points(self._base_record(), steps)
+        made = provenance(started, now())
+        points = record.points | {step: one.model_copy(update={"provenance": made}) for step, one in found.items()}
+        settings: dict[str, Any] = copy.deepcopy(record.settings)
+        settings["suite"]["evaluation"]["checkpoints"] = sorted(points)
+        return record.model_copy(update={"points": dict(sorted(points.items())), "settings": settings})
+
+    def _points(self, base: Record, steps: Sequence[int]) -> dict[int, Point]:
+        """The evaluations of the checkpoints after these steps. All of them are looked for before the first is."""
+        models = {step: identify(str(self.training.checkpoint(step))) for step in steps}
         found = {}
-        for step in self.suite.evaluation.checkpoints:
-            model, folder = identify(str(self.training.checkpoint(step))), self.folder / POINTS / f"step-{step}"
+        for step, model in models.items():
+            folder, cost = self.folder / POINTS / f"step-{step}", self.training.cost_by(step)
             seed = derive("evaluate", self.algorithm, self.seed, "step", step)
             results = evaluate_suite(self.suite, model, self.place, folder, seed)
             found[step] = Point(
                 evaluations={name: result.evaluation(self.folder) for name, result in results.items()},
                 gap=self._gaps(base, results, "answer"),
                 sound_gap=self._gaps(base, results, "sound"),
+                tokens=cost.used("tokens"),
+                completions=cost.used("completions"),
             )
         return found
 

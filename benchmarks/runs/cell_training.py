@@ -68,11 +68,27 @@ class CellTraining:
             )
 
     def checkpoint(self, step: int) -> Path:
-        """The checkpoint after that step. Raises Failure if the training has not kept it."""
-        path = self.train_folder / f"checkpoint-{step * self.suite.trained.updates_per_step}"
-        if not path.is_dir():
-            raise Failure(f"{path} is not there to be evaluated (evaluation.checkpoints has step {step}).")
+        """The checkpoint after that step. Raises Failure if the training has not kept it, or it is damaged."""
+        from algorithms.checkpoints import STATE_FILE, is_damaged, update_of
+
+        updates = self.suite.trained.updates_per_step
+        path = self.train_folder / f"checkpoint-{step * updates}"
+        if not (path / STATE_FILE).exists():
+            whole = sorted(update_of(file.parent) for file in self.train_folder.glob(f"checkpoint-*/{STATE_FILE}"))
+            kept = ", ".join(str(update // updates) for update in whole) or "none"
+            raise Failure(
+                f"{path} is not there to be evaluated: evaluation.checkpoints has step {step}, but the steps whose "
+                f"checkpoints were kept are: {kept}. Name one of these, or train again with --fresh."
+            )
+        if is_damaged(path):
+            raise Failure(f"{path} is damaged: name another step in evaluation.checkpoints, or train with --fresh.")
         return path
+
+    def cost_by(self, step: int) -> Any:
+        """The `Cost` of training up to the checkpoint after that step."""
+        from algorithms.checkpoints import read_state
+
+        return read_state(self.checkpoint(step))["cost"]
 
     def run(self, until: float = 1.0) -> Any:
         """Trains in the requested number of processes and returns an algorithms.train.TrainResult.

@@ -14,7 +14,7 @@ import algorithms
 from benchmarks.engines.identity import ModelRef, identify, is_local
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
-from benchmarks.records.schema import BASE
+from benchmarks.records.schema import BASE, read_record
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.home import settle
 from benchmarks.runs.lease import hold
@@ -43,12 +43,19 @@ class GridCell:
 
     @property
     def is_done(self) -> bool:
-        """Whether the cell's record is there and answers its question. It is validated when it is used."""
+        """Whether the cell's record is there, answers its question, and has all points that the suite asks for.
+
+        It is validated when it is used.
+        """
         path = self.run.folder / RECORD
         if not path.exists():
             return False
         try:
-            return bool(loads_strict(read_text(path))["spec_hash"] == self.spec_hash)
+            record = loads_strict(read_text(path))
+            if record["spec_hash"] != self.spec_hash:
+                return False
+            steps = self.run.suite.evaluation.checkpoints
+            return not steps or not self.run.lacking(read_record(path))
         except (Failure, ValueError, KeyError, TypeError):
             return False
 

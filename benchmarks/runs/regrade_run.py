@@ -173,11 +173,9 @@ class RunFolder:
         graded = {name: self._grade(name, place, str(model), folder).result for name in names}
         results = {name: result for name, result in graded.items() if result is not None}
         found, sound = (self._gaps(base, results, verdict) for verdict in VERDICTS)
-        return Point(
-            evaluations={**old.evaluations, **{n: r.evaluation(self.folder) for n, r in results.items()}},
-            gap={**old.gap, **found},
-            sound_gap={**old.sound_gap, **sound},
-        )
+        evaluations = {**old.evaluations, **{n: r.evaluation(self.folder) for n, r in results.items()}}
+        changed = {"evaluations": evaluations, "gap": {**old.gap, **found}, "sound_gap": {**old.sound_gap, **sound}}
+        return old.model_copy(update=changed)
 
     def _grade(self, name: str, place: Place, model: str | None, run: Path | None = None) -> Regrade:
         """Grades without a model first, and with one only if that is not enough."""

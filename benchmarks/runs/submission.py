@@ -3,6 +3,7 @@
     leaderboards/records/<suite>-<hash8>/<cell>/
         record.json  spec.json  eval/<dataset>/counts.jsonl    as the run has them, byte for byte
         eval/<dataset>/sample.parquet                          a few completions of a few problems
+        points/step-<n>/eval/<dataset>/                        the same of evaluated checkpoints
         train/log.jsonl.gz
 
 A run is checked with all its completions: they must give the counts, and a random sample must be judged as before. A
@@ -30,7 +31,7 @@ from benchmarks.evaluation.grading import judge
 from benchmarks.files import content_hash, file_sha256, read_text
 from benchmarks.records.evaluated import read_evaluated
 from benchmarks.records.evaluation import EvaluationRecord
-from benchmarks.records.schema import BASE, Record, read_record
+from benchmarks.records.schema import BASE, Point, Record, read_record
 from benchmarks.records.training_log import FILE, read_training_log
 from benchmarks.runs.lease import hold
 from benchmarks.runs.run_folder import EVAL, RECORD, SPEC, read_spec
@@ -42,7 +43,7 @@ GRADED = 300
 """Completions of a dataset that are judged again."""
 PROBLEMS, SAMPLES = 16, 4
 """A submission holds the first samples of problems that are spread evenly over the dataset."""
-SAMPLE = "sample.parquet"
+SAMPLE, COMPLETIONS = "sample.parquet", "completions.parquet"
 _DRAFT = ".draft"
 _OF_A_MACHINE = re.compile(r"(?<![\w.:/])(?:/|~/|[A-Za-z]:\\)[\w.-]+[/\\]?")
 """A path from the root of a file system, but not one inside of an address."""
@@ -78,7 +79,7 @@ def submit(folder: Path, to: Path, replace: bool = False) -> tuple[Path, bool]:
     if (target / RECORD).exists():
         if file_sha256(target / RECORD) == file_sha256(folder / RECORD):
             return target, False
-        if not replace:
+        if not replace and not _has_more_points(checked.record, read_record(target / RECORD)):
             raise Failure(f"{target} holds another run of this cell: give --replace to put this one in its place.")
     draft = target.with_name(f"{_DRAFT}-{target.name}")
     with hold(to):
@@ -93,12 +94,25 @@ def submit(folder: Path, to: Path, replace: bool = False) -> tuple[Path, bool]:
     return target, True
 
 
+def _evaluations(record: Record) -> list[tuple[str, EvaluationRecord]]:
+    """The dataset and the evaluation, of the trained policy and then of its checkpoints."""
+    points = [item for point in record.points.values() for item in point.evaluations.items()]
+    return [*record.evaluations.items(), *points]
+
+
+def _has_more_points(new: Record, old: Record) -> bool:
+    """Whether the new record is the old one, with checkpoints that were evaluated since."""
+    same: dict[str, Any] = {"points": {}, "settings": {}}
+    kept = all(new.points.get(step) == point for step, point in old.points.items())
+    return kept and new.model_copy(update=same) == old.model_copy(update=same)
+
+
 def _copy(record: Record, folder: Path, draft: Path) -> None:
-    for name, evaluation in record.evaluations.items():
+    for _, evaluation in _evaluations(record):
         counts = draft / evaluation.counts.path
         counts.parent.mkdir(parents=True)
         shutil.copyfile(folder / evaluation.counts.path, counts)
-        _write_sample(folder / EVAL / name / "completions.parquet", draft / EVAL / name / SAMPLE)
+        _write_sample((folder / evaluation.counts.path).with_name(COMPLETIONS), counts.with_name(SAMPLE))
     for name in (SPEC, RECORD):
         shutil.copyfile(folder / name, draft / name)
     if (folder / FILE).exists():
@@ -134,7 +148,7 @@ def check(folder: Path) -> Checked:
     suite = parse(record.settings.get("suite"), str(folder / RECORD))
     _check_training(folder, record)
     graded = 0
-    for name, evaluation in record.evaluations.items():
+    for name, evaluation in _evaluations(record):
         if not evaluation.valid:
             raise Failure(f"{folder}: too many verifier errors in '{name}' to count.")
         counts = read_evaluated(evaluation, folder)
@@ -145,10 +159,11 @@ def check(folder: Path) -> Checked:
 
 def _check_origin(folder: Path, record: Record) -> None:
     """The commit is clean, the spec is the record's, and no file names a folder of a machine."""
-    made = record.provenance
-    if made.commit is None or made.dirty:
-        what = "no commit is known" if made.commit is None else f"the code had changes beside commit {made.commit[:7]}"
-        raise Failure(f"{folder}: {what}: nobody could run it again. Commit, and run it with --fresh.")
+    for made in (record.provenance, *(point.provenance for point in record.points.values())):
+        if made is not None and (made.commit is None or made.dirty):
+            what = "no commit is known"
+            what = what if made.commit is None else f"the code had changes beside commit {made.commit[:7]}"
+            raise Failure(f"{folder}: {what}: nobody could run it again. Commit, and run it with --fresh.")
     if (folder / SPEC).exists() and (found := content_hash(read_spec(folder))) != record.spec_hash:
         raise Failure(f"{folder / SPEC} has hash {found}, but the record says {record.spec_hash}.")
     for name in (RECORD, SPEC):
@@ -183,13 +198,18 @@ def _check_training(folder: Path, record: Record) -> None:
     if len(log) != training.steps:
         raise Failure(f"{folder / FILE} has {len(log)} steps, but the record says {training.steps}.")
     spent = training.tokens + training.discarded.tokens + training.greedy.tokens
-    if int(log[-1].get("cost/tokens", spent)) != spent:
-        raise Failure(f"{folder / FILE} ends at {log[-1]['cost/tokens']:.0f} tokens, but the record says {spent}.")
+    by_step = {training.steps: spent} | {step: point.tokens for step, point in record.points.items()}
+    for step, said in by_step.items():
+        if not 1 <= step <= len(log):
+            raise Failure(f"{folder / RECORD} has a point after step {step}, but training ended after {len(log)}.")
+        if said is not None and (found := int(log[step - 1].get("cost/tokens", said))) != said:
+            raise Failure(f"{folder / FILE} has {found} tokens by step {step}, but the record says {said}.")
 
 
 def _check_completions(folder: Path, suite: Suite, name: str, evaluation: EvaluationRecord, counts: Counts) -> int:
     """The completions give the counts, and those that are judged again agree. Returns how many those are."""
-    whole, sample = folder / EVAL / name / "completions.parquet", folder / EVAL / name / SAMPLE
+    at = folder / evaluation.counts.path
+    whole, sample = at.with_name(COMPLETIONS), at.with_name(SAMPLE)
     if whole.exists():
         table = pa.concat_tables(read_tables(whole))
         _check_counts(whole, table, counts)
@@ -250,13 +270,15 @@ def _check_gaps(folder: Path, record: Record) -> None:
     if not (base_folder / RECORD).exists():
         raise Failure(f"{base_folder} has no record, from which {folder.name} is measured: submit the base first.")
     base = read_record(base_folder / RECORD)
-    for verdict, gaps in (("answer", record.gap), ("sound", record.sound_gap)):
-        for name, said in (gaps or {}).items():
-            sides = (
-                read_evaluated(base.evaluations[name], base_folder),
-                read_evaluated(record.evaluations[name], folder),
-            )
-            left, right = (side.judged_by(verdict) for side in sides)  # type: ignore[arg-type]
-            found = float(left.curve([said.k]).mean() - right.curve([1]).mean())
-            if abs(found - said.gap) > 1e-9:
-                raise Failure(f"{folder}: the counts give a gap of {found:.6f} on '{name}', not {said.gap:.6f}.")
+    parts: list[Record | Point] = [record, *record.points.values()]
+    for part in parts:
+        for verdict, gaps in (("answer", part.gap), ("sound", part.sound_gap)):
+            for name, said in (gaps or {}).items():
+                sides = (
+                    read_evaluated(base.evaluations[name], base_folder),
+                    read_evaluated(part.evaluations[name], folder),
+                )
+                left, right = (side.judged_by(verdict) for side in sides)  # type: ignore[arg-type]
+                found = float(left.curve([said.k]).mean() - right.curve([1]).mean())
+                if abs(found - said.gap) > 1e-9:
+                    raise Failure(f"{folder}: the counts give a gap of {found:.6f} on '{name}', not {said.gap:.6f}.")

@@ -79,7 +79,7 @@ class EvaluationSettings(Strict):
     k: Positive = 256
     """The k of the gap, pass@k(base) - pass@1(trained)."""
     checkpoints: tuple[Positive, ...] = ()
-    """Training steps after which the policy is evaluated too, beside the one that training ends with."""
+    """Training steps after which the policy is evaluated too. They can be added once a cell is finished."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -182,8 +182,9 @@ class Suite(Strict):
     def asked(self) -> dict[str, Any]:
         """Everything that can change a result, so without the name, description, engine and resources.
 
-        The keys `evaluation.checkpoints` and `verification.seconds` are there only if a suite sets them. The
-        template is there with its content, so that an edited one is another one, and with the stops that apply.
+        `evaluation.checkpoints` is not part of it: a finished cell can get more points, which change none of its other
+        numbers. The key `verification.seconds` is there only if a suite sets it. The template is there with its
+        content, so that an edited one is another one, and with the stops that apply.
         """
         unasked = {"name", "description", "engine", "resources", "verification", "stops", "sweep"}
         asked = self.model_dump(mode="json", exclude=unasked)
@@ -196,8 +197,7 @@ class Suite(Strict):
                 del asked["training"][key]
             asked["training"]["dataset"] = self.training.dataset.asked
         asked["evaluation"]["datasets"] = {name: one.asked for name, one in self.evaluation.datasets.items()}
-        if not self.evaluation.checkpoints:
-            del asked["evaluation"]["checkpoints"]
+        del asked["evaluation"]["checkpoints"]
         return asked
 
     def verifier_of(self, dataset: str) -> Verifier:

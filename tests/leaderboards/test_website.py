@@ -9,19 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards import style
+from leaderboards import pages, style
+from leaderboards.front import slug
 from leaderboards.website import build_site
 from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run
 
 PROBLEMS = 24
 HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
 BASE = {name: draw_counts(0.15, PROBLEMS, 1, spread=4.0) for name in ("test", "ood")}
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The statistics have tests of their own; here they only have to be quick."""
-    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
 
 
 def write_suite(folder: Path) -> Path:
@@ -37,12 +32,16 @@ def write_suite(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """The site of `write_suite`."""
-    page = build_site(write_suite(tmp_path / "runs" / "countdown"), tmp_path / "site")
-    assert (page.path, page.n_records, page.broken) == (tmp_path / "site" / "index.html", 8, ())
-    return tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of `write_suite`, which no test changes."""
+    folder = tmp_path_factory.mktemp("website")
+    with pytest.MonkeyPatch.context() as patch:
+        # The statistics have tests of their own; here they only have to be quick.
+        patch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
+        page = build_site(write_suite(folder / "runs" / "countdown"), folder / "site")
+    assert (page.path, page.n_records, page.broken) == (folder / "site" / "index.html", 8, ())
+    return folder / "site"
 
 
 def test_the_front_page_is_plain_tables(site: Path):
@@ -92,11 +91,53 @@ def test_it_is_light_and_all_it_asks_for_is_beside_it(site: Path):
             assert tag not in ("iframe", "object", "embed", "base", "form", "link")
             for name in ("src", "href"):
                 target = attributes.get(name) or "#"
-                if target.startswith("https://arxiv.org/"):
+                if name == "href" and target.startswith("https://"):
                     continue
                 file, _, _ = target.partition("#")
                 assert (page.parent / file).exists() if file else target.startswith("#"), (page.name, target)
             assert tag != "img" or (attributes["loading"] == "lazy" and attributes["alt"])
+
+
+def test_a_page_for_each_algorithm(site: Path):
+    assert {path.name for path in (site / "algorithms").iterdir()} == {"grpo.html", "ppo.html", f"{slug(HOSTILE)}.html"}
+    text = words((site / "algorithms" / "grpo.html").read_text(encoding="utf-8"))
+    assert "learning_rate 5e-05" in text and "A_i = (r_i - mean(r))" in text and "2,534,417" in text
+    assert all(f"seed {seed}" in text for seed in range(3))
+
+
+def test_a_page_for_each_cell(site: Path):
+    [page] = (site / "cells").glob("ppo-s1-*.html")
+    html = page.read_text(encoding="utf-8")
+    assert "rlvr-gap bench --algo ppo --suite countdown --seed 1" in words(html)
+    assert html.count('<th scope="row">p0') == 2 * PROBLEMS
+    correct = BASE["test"].c_N
+    [base] = (site / "cells").glob("base-*.html")
+    first = f'<th scope="row">p0000</th><td>16</td><td>{correct[0]}</td>'
+    assert first in base.read_text(encoding="utf-8")
+
+
+def test_hostile_names_are_text_on_every_page(site: Path):
+    for page in site.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert "alert(" not in html or html.count("&lt;script&gt;alert(") > 0
+        assert "<script>alert" not in html
+
+
+def test_slugs_differ_where_labels_do():
+    labels = ["grpo", "GRPO", "grpo (x)", "grpo-x", "grpo_x", "grpo--x", "../x", "", HOSTILE]
+    assert len({slug(one) for one in labels}) == len({pages.picture_name(one) for one in labels}) == len(labels)
+    assert all(re.fullmatch(r"[a-z0-9_-]+", slug(one)) for one in labels)
+
+
+def test_documentation_is_text_with_links_to_the_web_alone(tmp_path: Path):
+    (tmp_path / "one.md").write_text(
+        "# one\n\n<b onclick='x'>bold</b> [web](https://arxiv.org/abs/1)\n"
+        "[file](../x.py) [js](javascript:x) ![i](i.png)\n"
+    )
+    html = str(pages.documentation("one", tmp_path))
+    assert "<h3>one</h3>" in html and "&lt;b onclick" in html and '<a href="https://arxiv.org/abs/1">web</a>' in html
+    assert "file" in html and html.count("<a ") == 1 and "<img" not in html
+    assert pages.documentation("two", tmp_path) is None and pages.documentation("../one", tmp_path / "x") is None
 
 
 def luminance(colour: str) -> float:

@@ -8,10 +8,14 @@ import signal
 
 import pytest
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import Failure, UsageError
 from benchmarks.records.schema import read_record
+from benchmarks.records.training_log import read_training_log
+from benchmarks.runs.grid_plan import plan
 from benchmarks.runs.regrade_run import RunFolder
-from tests.benchmarks.micro import cell, snapshot
+from benchmarks.runs.run_folder import Place
+from benchmarks.suites.schema import load, parse
+from tests.benchmarks.micro import cell, data, snapshot
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_problems")]
@@ -40,6 +44,46 @@ def test_points_of_the_record(tmp_path):
 
     graded = RunFolder.read(run.folder).regrade(run.place).record
     assert {s: p.gap for s, p in graded.points.items()} == {s: p.gap for s, p in record.points.items()}
+
+
+def test_points_are_no_part_of_the_question():
+    asked = {"training.budget": {"steps": 4}}
+    assert parse(data(asked)).hash == parse(data(asked | {"evaluation.checkpoints": [1, 3]})).hash
+    assert load("countdown").hash == "4688df2f7985dbcc"  # that of all published records
+
+
+def test_a_finished_cell_gets_points_without_training_again(tmp_path):
+    """Only the newest checkpoints were kept. That step 1 has none is said before anything is done."""
+    four = SCRIPTED | {"training.budget": {"steps": 4}}
+    first = cell(tmp_path, changes=four)
+    before, trained = first.run(), snapshot(first.folder / "train")
+    assert not before.points
+
+    gone = cell(tmp_path, changes=four | {"evaluation.checkpoints": [1, 3]})
+    with pytest.raises(Failure, match=r"checkpoint-2 is not there .* has step 1, .* were kept are: 3, 4\. Name one"):
+        gone.run()
+    assert not (first.folder / "points").exists() and read_record(first.folder / "record.json") == before
+    with pytest.raises(UsageError, match=r"has step 9, but training\.budget ends after step 4"):
+        cell(tmp_path, changes=four | {"evaluation.checkpoints": [9]}).run()
+
+    asked = four | {"evaluation.checkpoints": [3]}
+    (planned,) = (one for one in plan(parse(data(asked)), ["grpo"], ["0"], Place(tmp_path)) if one.name == "grpo-s0")
+    assert not planned.is_done
+    after = cell(tmp_path, changes=asked).run()
+    assert planned.is_done and snapshot(first.folder / "train") == trained
+    log = read_training_log(first.folder)
+    assert after.points[3].tokens == log[2]["cost/tokens"] < log[3]["cost/tokens"] == before.training.tokens
+    assert after.points[3].completions == 3 * 8  # 2 prompts a step, 4 completions of each
+    assert after.points[3].provenance is not None
+    assert after.settings["suite"]["evaluation"]["checkpoints"] == [3]
+    changed = {"points": {}, "settings": before.settings}
+    assert after.model_copy(update=changed) == before and after == read_record(first.folder / "record.json")
+
+    again = snapshot(first.folder)
+    assert cell(tmp_path, changes=asked).run() == after == first.run()
+    assert {file: one for file, one in snapshot(first.folder).items() if file != "spec.json"} == {
+        file: one for file, one in again.items() if file != "spec.json"
+    }
 
 
 def test_a_step_that_training_never_reaches(tmp_path):

@@ -54,6 +54,30 @@ def test_chance_to_see_a_change():
     assert chance_to_see(0.01, GRADED) > 0.95  # 1 - 0.99^300 = 0.951
 
 
+def test_points_are_submitted_and_checked(finished, tmp_path, few_problems):
+    """The same run with one more point is not another run; a changed count or cost of a point is found."""
+    home = tmp_path / "runs"
+    shutil.copytree(finished.parent, home / "micro")
+    run, to = home / "micro" / finished.name, tmp_path / "records"
+    put(run, to)
+    cell(home, changes={"evaluation.checkpoints": [1]}).run()
+    clean = {"commit": "a" * 40, "dirty": False, "command": "rlvr-gap bench"}
+    edit(run, lambda record: record["points"]["1"]["provenance"].update(clean))
+    there, is_new = submit(run, to)
+    assert is_new and (there / "points/step-1/eval/test/sample.parquet").exists()
+    sampled = [pq.read_table(path).num_rows for path in there.rglob("sample.parquet")]
+    assert check(there).graded == sum(sampled) and len(sampled) == 2
+    assert load(to / there.parent.name).entries[-1].record.points[1].tokens
+
+    edit(there, lambda record: record["points"]["1"].update(tokens=1))
+    with pytest.raises(Failure, match="tokens by step 1, but the record says 1"):
+        check(there)
+    submit(run, to, replace=True)
+    edit(there, lambda record: record["points"]["1"]["gap"]["test"].update(gap=0.123))
+    with pytest.raises(Failure, match="the counts give a gap of"):
+        check(there)
+
+
 def test_a_submission_holds_what_readers_need_and_nothing_else(run, tmp_path):
     there = put(run, tmp_path / "records")
     files = {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()}
