@@ -6,24 +6,13 @@ Without SLURM's programs or root these tests are skipped, unless RLVR_GAP_TEST_S
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from benchmarks.records.schema import read_record
-from tests.benchmarks.micro import write
-from tests.slurm.cluster import lacking, one_node
+from tests.slurm.lab import Lab
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-PATIENCE_S = 900.0
 
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 SLOW = {
@@ -33,59 +22,6 @@ SLOW = {
 """20 chunks of three seconds each: with its start, longer than the shortest time limit of SLURM, a minute."""
 LONG = SCRIPTED | {"training.budget": {"steps": 30}, "training.save_every_steps": 1000}
 """A training that saves nothing before its end unless it is told to."""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[dict[str, str]]:
-    if why := lacking():
-        if os.environ.get("RLVR_GAP_TEST_SLURM") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
-    with one_node(tmp_path_factory.mktemp("slurm")) as environment:
-        yield environment
-
-
-class Lab:
-    """A suite, resources and a folder of runs, and SLURM's and our commands on them."""
-
-    def __init__(self, folder: Path, environment: dict[str, str], changes: dict[str, Any], **resources: Any) -> None:
-        self.folder, self.environment, self.runs = folder, environment, folder / "runs" / "micro"
-        self.suite = write(folder, changes)
-        asked = {"partition": "low", "time_min": 10, "signal_s": 20, "cpus": 1} | resources
-        (folder / "cluster.yaml").write_text(yaml.safe_dump(asked))
-
-    def start(self, *command: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def grid(self, *more: str) -> subprocess.Popen[str]:
-        options = ["--suite", self.suite, "--out", self.folder / "runs", "--cluster", self.folder / "cluster.yaml"]
-        return self.start(sys.executable, "-m", "benchmarks", "grid", "--launcher", "slurm", *options, *more)
-
-    def say(self, *command: object) -> str:
-        process = self.start(*command)
-        out, err = process.communicate()
-        assert process.returncode == 0, err
-        return out
-
-    def states(self) -> dict[str, dict[str, Any]]:
-        rows = json.loads(self.say(sys.executable, "-m", "benchmarks", "status", self.runs, "--json"))
-        return {row["cell"]: row for row in rows}
-
-    def queue(self) -> list[str]:
-        return self.say("squeue", "-h", "-r", "-o", "%i %T").splitlines()
-
-    def starts(self, cell: str) -> int:
-        """How often the cell's command was started."""
-        return (self.runs / "logs" / f"{cell}.log").read_text().count("$ rlvr-gap bench")
-
-    def wait(self, what: str, condition: Callable[[], Any]) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < until, f"waited for {what}; the queue: {self.queue()}; {self.states()}"
-            time.sleep(0.5)
 
 
 def test_two_people_who_start_the_same_grid_run_every_cell_once(cluster, tmp_path):
