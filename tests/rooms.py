@@ -59,6 +59,7 @@ ROOMS: dict[str, set[str]] = {
         "errors",
         "files",
         "outside",
+        "progress",
         "seeds",
         "statistics",
         "records",

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from benchmarks import launchers
+from benchmarks.errors import Failure
 from benchmarks.launchers.base import Options, Task
 from benchmarks.launchers.resources import Resources
 from benchmarks.sweeps.plan import StudyPlan
-from benchmarks.sweeps.storage import shown
+from benchmarks.sweeps.storage import reachable, shown
+from benchmarks.sweeps.study_files import folder_number, waits_again
 from benchmarks.sweeps.worker import create_study
 
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from benchmarks.progress import Stage
+
 LOGS, JOBS = "logs", ".jobs"
+_SHOW_EVERY_S = 5.0
+"""How often the storage is asked how far the studies are."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +57,14 @@ class SweepRun:
 
     def run(self) -> dict[str, str]:
         """Creates the studies, and runs or submits the workers. Returns why some failed, by name."""
-        for plan in self.plans:
-            create_study(plan, self.storage)
-        watch = _Watch(self.say)
+        studies = [create_study(plan, self.storage) for plan in self.plans]
         folder = self.plans[0].folder.parent
         options = Options(self.workers, 0, self.resources, folder / JOBS)
-        launchers.get(self.launcher).run(self.tasks(), options, watch)
+        with self.plans[0].place.progress.stage("sweep", sum(map(_most_runs, self.plans)), "runs") as stage:
+            watch = _Watch(self, studies, stage)
+            launchers.get(self.launcher).run(self.tasks(), options, watch)
+            if self.waits and not watch.failed:
+                watch.finish()
         return watch.failed
 
     def tasks(self) -> list[Task]:
@@ -65,8 +79,8 @@ class SweepRun:
         lines = []
         for plan in self.plans:
             settings = plan.settings
-            fresh = settings.repeats + settings.finalists * settings.most_seeds
-            most = settings.tokens * (plan.n_trials + fresh)
+            fresh = _most_runs(plan) - plan.n_trials
+            most = settings.tokens * _most_runs(plan)
             lines.append(
                 f"{plan.name}: {plan.n_trials} trials and up to {fresh} runs with fresh seeds, of {settings.tokens:,} "
                 f"tokens each: at most {most:,} tokens of training; searches {', '.join(plan.axes)}."
@@ -80,11 +94,26 @@ class SweepRun:
         return lines
 
 
-class _Watch:
-    """Says what happens to the workers."""
+def _most_runs(plan: StudyPlan) -> int:
+    """Trials and runs with fresh seeds; there are fewer if the noise is small."""
+    settings = plan.settings
+    return plan.n_trials + settings.repeats + settings.finalists * settings.most_seeds
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say, self.failed = say, dict[str, str]()
+
+def runs_done(plan: StudyPlan, study: Study) -> int:
+    """How many trials have ended, and how many runs with fresh seeds."""
+    last = {folder_number(one): one for one in study.get_trials(deepcopy=False)}
+    ended = [one for one in last.values() if one.state.is_finished() and not waits_again(one)]
+    return len(ended) + len(list(plan.folder.glob("repeats/*/record.json")))
+
+
+class _Watch:
+    """Says what happens to the workers, and shows how far the studies are."""
+
+    def __init__(self, run: SweepRun, studies: Sequence[Study], stage: Stage) -> None:
+        self.say, self.failed = run.say, dict[str, str]()
+        self._run, self._studies, self._stage = run, studies, stage
+        self._next, self._first = 0.0, True
 
     def is_busy(self, task: Task) -> bool:
         return False
@@ -102,7 +131,20 @@ class _Watch:
             self.failed[task.name] = reason
 
     def tick(self) -> None:
-        pass
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SHOW_EVERY_S
+            self._show()
+
+    def finish(self) -> None:
+        """All that was to be done is done."""
+        self._show()
+        self._stage.update(total=self._stage.done)
+
+    def _show(self) -> None:
+        with contextlib.suppress(Failure), reachable(self._run.storage):  # the workers go on all the same
+            done = sum(runs_done(*one) for one in zip(self._run.plans, self._studies, strict=True))
+            (self._stage.skip if self._first else self._stage.advance)(done - self._stage.done)
+            self._first = False
 
     def stopping(self, tasks: int) -> None:
         if tasks:

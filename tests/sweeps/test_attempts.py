@@ -13,6 +13,7 @@ from benchmarks.progress import Progress
 from benchmarks.runs.lease import holder_of
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites import schema
+from benchmarks.sweeps.launch import runs_done
 from benchmarks.sweeps.plan import StudyPlan
 from benchmarks.sweeps.storage import reachable
 from benchmarks.sweeps.study_files import folder_number
@@ -64,6 +65,13 @@ def attempts(worker: Worker) -> list[tuple[int, str, str]]:
 
 
 PRUNED = ("PRUNED", DONE.said["reason"])
+
+
+def test_runs_are_done_once_no_attempt_of_them_is_owed(work, plan, storage):
+    with pytest.raises(KeyboardInterrupt):
+        work(lambda trial: DONE, interrupted)
+    assert runs_done(plan, create_study(plan, storage)) == 1, "the interrupted trial waits"
+    assert runs_done(plan, work().study) == 2, "and no run with fresh seeds has been made"
 
 
 def test_a_trial_is_held_until_its_end_is_stored(work, plan, monkeypatch):
