@@ -83,10 +83,12 @@ def sweep(
     from benchmarks.runs.run_folder import Place
     from benchmarks.sweeps.launch import SweepRun
     from benchmarks.sweeps.plan import StudyPlan
+    from benchmarks.sweeps.storage import check_storage
 
     if not split_names(algos):
         raise UsageError("expected --algo NAME, such as rlvr-gap sweep --algo grpo (rlvr-gap list has all).")
     storage = storage or os.environ.get(STORAGE, "")  # or else the workers would be elsewhere than the study
+    check_storage(storage)
     with Progress(quiet) as progress:
         loaded = load_suite(suite, model)
         place = Place(out, engine, progress=progress)

@@ -26,20 +26,18 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 30
 """How often a running trial says that its worker lives; after four times that long without, it counts as dead."""
-_JOURNAL = "journal"
+_JOURNAL, _POSTGRES = "journal", "postgresql+psycopg://USER@HOST/NAME"
 
 
 def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> BaseStorage:
     """Opens or creates it. UsageError for another kind or a missing package, Failure if it cannot be reached."""
-    import_optuna()
+    check_storage(where)
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     if where == _JOURNAL:
         path = str(folder / JOURNAL)
         return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    if where and "://" not in where:
-        raise unknown("storage", where, [_JOURNAL, "postgresql+psycopg://USER@HOST/NAME"])
     url = where or f"sqlite:///{(folder / DATABASE).resolve()}"
     options = {"connect_args": {"timeout": 60}} if not where else {"pool_pre_ping": True}
     try:
@@ -48,7 +46,27 @@ def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> Ba
                 url, engine_kwargs=options, heartbeat_interval=heartbeat_s, grace_period=4 * heartbeat_s
             )  # fmt: skip
     except ImportError as error:
-        raise UsageError(f"{shown(where)} needs a driver: pip install 'rlvr-gap[postgres]' ({error}).") from error
+        raise UsageError(
+            f"{shown(where)} needs a driver ({error}): use {_POSTGRES} and pip install 'rlvr-gap[postgres]'."
+        ) from error
+
+
+def check_storage(where: str) -> None:
+    """Raises UsageError for what is no storage, before anything is opened, and where Optuna is missing."""
+    import_optuna()
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    if where in ("", _JOURNAL):
+        return
+    if "://" not in where:
+        raise unknown("storage", where, [_JOURNAL, _POSTGRES])
+    try:
+        make_url(where).get_dialect()
+    except NoSuchModuleError as error:
+        raise unknown("kind of storage", where.partition("://")[0], ["postgresql+psycopg", "sqlite"]) from error
+    except (ArgumentError, ValueError) as error:  # not its text, which may hold the password
+        raise UsageError(f"the storage is no address such as {_POSTGRES}.") from error
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from algorithms.checkpoints import has_reached, last_checkpoint
 from benchmarks.engines.identity import identify
-from benchmarks.errors import Failure
+from benchmarks.errors import Failure, UsageError
 from benchmarks.progress import Progress
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites import schema
@@ -61,3 +61,21 @@ def test_what_a_checkpoint_has_reached_is_its_share_of_the_tokens(tmp_path: Path
     settings, reached = one.training.spec(lambda share, metrics: None).settings, tokens / 1200
     assert has_reached(checkpoint, settings, reached) and has_reached(checkpoint, settings, 0.5)
     assert not has_reached(checkpoint, settings, reached + 1e-6) and not has_reached(checkpoint, settings, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("journall", "unknown storage 'journall'. Did you mean 'journal'?"),
+        ("postgres+psycopg://me:secret@db/x", "Did you mean 'postgresql+psycopg'?"),
+        ("postgresql+psycopg://me:secret@db:port/x", "the storage is no address such as postgresql"),
+        (
+            "postgresql+psycopg2://me:secret@db/x",
+            "use postgresql+psycopg://USER@HOST/NAME and pip install 'rlvr-gap[postgres]'",
+        ),
+    ],
+)
+def test_what_is_no_storage_is_a_line_that_names_one(tmp_path: Path, where: str, said: str):
+    with pytest.raises(UsageError) as error:
+        open_storage(where, tmp_path)
+    assert said in str(error.value) and "secret" not in str(error.value) and "\n" not in str(error.value)
