@@ -202,6 +202,12 @@ def curves(sections: Sequence[Section]) -> pd.DataFrame:
 
 def lines(section: Section, verdict: JudgedBy = "answer") -> list[plots.Line]:
     """The curves of a section by one verdict; none where it is not known of all of its runs."""
+    if verdict not in section.drawn:
+        section.drawn[verdict] = _lines(section, verdict)
+    return section.drawn[verdict]
+
+
+def _lines(section: Section, verdict: JudgedBy) -> list[plots.Line]:
     base = known([section.base] if section.base else [])
     groups = {label: known(rows) for label, rows in section.groups.items()}
     sides = [*base, *(counts for group in groups.values() for counts in group)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +71,11 @@ class View:
 
 def views(sections: Sequence[Section]) -> list[View]:
     """All tables of the front page, in the order of the sections."""
-    return [
-        _view(section, verdict, comparison, len(sections))
-        for section in sections
-        for verdict, comparison in section.comparisons.items()
-    ]
+    found = []
+    for section in sections:
+        joint = {verdict: _joint(section, verdict, one) for verdict, one in section.comparisons.items()}
+        found += [_view(section, verdict, joint) for verdict in joint]
+    return found
 
 
 def slug(text: str) -> str:
@@ -84,9 +84,8 @@ def slug(text: str) -> str:
     return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _view(section: Section, verdict: JudgedBy, comparison: Comparison, n_sections: int) -> View:
-    joint, other = _joint(section, verdict, comparison), section.comparisons.get(OTHER[verdict])
-    crossed = _joint(section, OTHER[verdict], other) if other else None
+def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Comparison]) -> View:
+    comparison, joint, crossed = section.comparisons[verdict], joints[verdict], joints.get(OTHER[verdict])
     first = section.rows[0].entry.record
     gaps = {one.name: one.from_base.gap for one in crossed.standings if one.from_base} if crossed else {}
     groups = {one.name: one.place.group for one in comparison.standings if one.place}

@@ -51,7 +51,7 @@ def load(paths: Sequence[Path | str]) -> tuple[list[Entry], list[Broken]]:
     files: dict[Path, Path] = {}
     broken = []
     for path in map(Path, paths):
-        found = _find(path)
+        found = find_records(path)
         if not found:
             broken.append(Broken(_where(path), "there is no record.json in this folder, nor one or two folders down"))
         files |= {file.resolve(): file for file in found}
@@ -66,7 +66,8 @@ def load(paths: Sequence[Path | str]) -> tuple[list[Entry], list[Broken]]:
     return sorted(entries, key=lambda entry: (entry.sha256, entry.where)), sorted(broken, key=lambda b: b.where)
 
 
-def _find(path: Path) -> list[Path]:
+def find_records(path: Path) -> list[Path]:
+    """The record, or those in the folder and up to two folders below. UsageError if there is no such path."""
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -21,6 +21,7 @@ from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
 from leaderboards.load import Broken, Entry, counts_of, plain
+from leaderboards.plots import Line
 from leaderboards.style import colours_of
 from leaderboards.summary import Key
 
@@ -89,6 +90,8 @@ class Section:
     """The number of every algorithm of the page (`style.colours_of`)."""
     first: int
     """The number of the first section of the same runs, which shows what belongs to no dataset."""
+    drawn: dict[JudgedBy, list[Line]] = field(default_factory=dict, repr=False)
+    """The curves by verdict, once they have been computed (`frames.lines`)."""
 
     @functools.cached_property
     def comparisons(self) -> Mapping[JudgedBy, Comparison]:

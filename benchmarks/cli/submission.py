@@ -55,8 +55,8 @@ def submit(
 
 def _runs(path: Path) -> list[Path]:
     """The folder itself, or the runs up to two folders below it; bases first, because others are measured from them."""
-    if (path / "record.json").exists() or not path.is_dir():
-        return [path]
-    found = [record.parent for pattern in ("*/", "*/*/") for record in path.glob(f"{pattern}record.json")]
-    found = [folder for folder in found if not any(part.startswith(".") for part in folder.parts[-2:])]
+    from leaderboards.load import find_records
+
+    found = [record.parent for record in find_records(path)]
+    found = [folder for folder in found if not folder.name.startswith(".")]  # what another process is about to write
     return sorted(found, key=lambda folder: (not folder.name.startswith("base"), folder)) or [path]

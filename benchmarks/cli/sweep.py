@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +29,6 @@ from benchmarks.cli.options import (
 from benchmarks.errors import Failure, UsageError
 
 if TYPE_CHECKING:
-    from benchmarks.progress import Progress
     from benchmarks.sweeps.plan import StudyPlan
 
 STORAGE = "RLVR_GAP_STORAGE"
@@ -82,7 +80,7 @@ def sweep(
     from benchmarks.progress import Progress
     from benchmarks.runs.run_folder import Place
     from benchmarks.sweeps.launch import SweepRun
-    from benchmarks.sweeps.plan import StudyPlan
+    from benchmarks.sweeps.plan import StudyPlan, read_objective
     from benchmarks.sweeps.storage import check_storage
 
     if not split_names(algos):
@@ -92,16 +90,18 @@ def sweep(
     with Progress(quiet) as progress:
         loaded = load_suite(suite, model)
         place = Place(out, engine, progress=progress)
-        plans = [_checked(StudyPlan(loaded, name, place, _objective(objective), trials)) for name in split_names(algos)]
+        plans = [
+            _checked(StudyPlan(loaded, name, place, read_objective(objective), trials)) for name in split_names(algos)
+        ]
         more = ["--suite", suite, "--engine", engine, "--out", str(out), "--objective", objective]
         more += ["--trials", str(trials)] if trials else []
         more += ["--model", model] if model else []
         if storage:  # not in the workers' commands, which are logged: it may hold a password
             os.environ[STORAGE] = storage
         resources = read_resources(loaded, cluster, launcher)
-        run = SweepRun(plans, storage, more, launcher, jobs, resources, _sayer(progress))
+        run = SweepRun(plans, storage, more, launcher, jobs, resources, progress.say)
         if dry_run:
-            return _would_run(run)
+            return print("\n".join(run.describe()))
         failed = run.run()
     for plan in plans:
         print(f"study   {plan.folder}")
@@ -129,7 +129,7 @@ def sweep_worker(
     from algorithms import pause
     from benchmarks.progress import Progress
     from benchmarks.runs.run_folder import Place
-    from benchmarks.sweeps.plan import StudyPlan
+    from benchmarks.sweeps.plan import StudyPlan, read_objective
     from benchmarks.sweeps.storage import reachable
     from benchmarks.sweeps.worker import Worker, create_study
 
@@ -137,34 +137,12 @@ def sweep_worker(
     with pause.on_sigterm(), Progress(quiet=False) as progress:
         place = Place(out, engine, workers, progress=progress)
         for name in split_names(algos):
-            plan = StudyPlan(load_suite(suite, model), name, place, _objective(objective), trials)
+            plan = StudyPlan(load_suite(suite, model), name, place, read_objective(objective), trials)
             with reachable(where):
                 Worker(plan, create_study(plan, where, heartbeat_s=heartbeat)).run()
-
-
-def _objective(name: str):  # type: ignore[no-untyped-def]  # one of a Literal's values
-    from benchmarks.errors import unknown
-    from benchmarks.sweeps.plan import OBJECTIVES
-
-    for known in OBJECTIVES:
-        if known == name:
-            return known
-    raise unknown("objective", name, OBJECTIVES)
 
 
 def _checked(plan: StudyPlan) -> StudyPlan:
     """The plan, once all that can be known about it is known to be right."""
     plan.default_cells()[0].training.check()
     return plan
-
-
-def _sayer(progress: Progress):  # type: ignore[no-untyped-def]
-    return progress.say
-
-
-def _would_run(run: object) -> None:
-    from benchmarks.sweeps.launch import SweepRun
-
-    assert isinstance(run, SweepRun)
-    lines: Sequence[str] = run.describe()
-    print("\n".join(lines))

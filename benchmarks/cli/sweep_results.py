@@ -62,7 +62,7 @@ def export(
     from benchmarks.sweeps.tuned import tuned_preset
 
     made = tuned_preset([_read(study, storage, out)[1] for study in studies], name)
-    path = to or out / made.suite / "presets" / f"{made.name}.yaml"
+    path = to or presets.folder_of(made.suite, out) / f"{made.name}.yaml"
     presets.write(path, made)
     for algorithm, tuned in made.algorithms.items():
         print(f"{algorithm}: {', '.join(tuned.changes) or 'the default'}. {tuned.why}")

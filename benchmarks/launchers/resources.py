@@ -12,7 +12,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from benchmarks import strict_yaml
@@ -85,12 +84,7 @@ class Resources(Strict):
 
 def load(path: Path, suite: Resources) -> Resources:
     """The suite's resources with what the file says in their place. Not readable, not valid: UsageError."""
-    try:
-        data: Any = strict_yaml.load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    data: Any = strict_yaml.read(path, str(path)) or {}
     if not isinstance(data, dict):
         raise UsageError(f"{path}: expected keys and values, such as partition: gpu.")
     try:

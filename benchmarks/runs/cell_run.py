@@ -222,10 +222,14 @@ class CellRun:
 
     def _points(self, base: Record, steps: Sequence[int]) -> dict[int, Point]:
         """The evaluations of the checkpoints after these steps. All of them are looked for before the first is."""
-        models = {step: identify(str(self.training.checkpoint(step))) for step in steps}
+        checkpoints = {step: self.training.checkpoint(step) for step in steps}
         found = {}
-        for step, model in models.items():
-            folder, cost = self.folder / POINTS / f"step-{step}", self.training.cost_by(step)
+        for step, path in checkpoints.items():
+            folder, cost, model = (
+                self.folder / POINTS / f"step-{step}",
+                self.training.cost_by(path),
+                identify(str(path)),
+            )
             seed = derive("evaluate", self.algorithm, self.seed, "step", step)
             results = evaluate_suite(self.suite, model, self.place, folder, seed)
             found[step] = Point(

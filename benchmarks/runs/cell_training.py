@@ -84,11 +84,12 @@ class CellTraining:
             raise Failure(f"{path} is damaged: name another step in evaluation.checkpoints, or train with --fresh.")
         return path
 
-    def cost_by(self, step: int) -> Any:
-        """The `Cost` of training up to the checkpoint after that step."""
+    @staticmethod
+    def cost_by(checkpoint: Path) -> Any:
+        """The `Cost` of training up to the checkpoint."""
         from algorithms.checkpoints import read_state
 
-        return read_state(self.checkpoint(step))["cost"]
+        return read_state(checkpoint)["cost"]
 
     def run(self, until: float = 1.0) -> Any:
         """Trains in the requested number of processes and returns an algorithms.train.TrainResult.
@@ -107,13 +108,13 @@ class CellTraining:
 
     def so_far(self, result: Any) -> tuple[Path, Any]:
         """The policy and the `Cost` of a training that has paused (`result` is None), or is over."""
-        from algorithms.checkpoints import last_checkpoint, read_state
+        from algorithms.checkpoints import last_checkpoint
 
         if result is not None:
             return result.policy, result.cost
         checkpoint = last_checkpoint(self.train_folder)
         assert checkpoint is not None, "it has paused with a checkpoint"
-        return checkpoint, read_state(checkpoint)["cost"]
+        return checkpoint, self.cost_by(checkpoint)
 
     def join(self) -> None:
         """Takes part as one of the machines that are not the first. It waits for this machine's processes."""

@@ -33,6 +33,7 @@ from benchmarks.runs.run_folder import (
     SPEC,
     TRAIN,
     Place,
+    base_of,
     read_done,
     read_found_at,
     read_spec,
@@ -79,9 +80,8 @@ class RunFolder:
 
     @property
     def base_folder(self) -> Path:
-        """A variant that does not only train in another way has a base of its own."""
-        own = self.folder.parent / f"{BASE}-{self.record.cell.variant}"
-        return own if own.is_dir() else self.folder.parent / BASE
+        """What the run is measured from."""
+        return base_of(self.folder, self.record.cell.variant)
 
     def base(self) -> Record | None:
         """The record that the gaps are measured from. None for the base itself and for a run without gaps."""

@@ -15,7 +15,7 @@ from benchmarks.engines import AUTO
 from benchmarks.errors import Failure
 from benchmarks.files import content_hash, loads_strict, read_text, write_json_atomic
 from benchmarks.progress import Progress
-from benchmarks.records.schema import Record, read_record
+from benchmarks.records.schema import BASE, Record, read_record
 from benchmarks.runs.machines import Machines
 
 SPEC, RECORD, TRAIN, EVAL = "spec.json", "record.json", "train", "eval"
@@ -76,6 +76,12 @@ def replace_run(folder: Path) -> Path | None:
     for path in sorted(found, key=lambda path: path.name != RECORD):  # without its record, a cell is not done
         path.rename(target / path.name)
     return target
+
+
+def base_of(folder: Path, variant: str | None) -> Path:
+    """The folder of the base of a run. A variant that does not only train in another way has one of its own."""
+    own = folder.parent / f"{BASE}-{variant}"
+    return own if own.is_dir() else folder.parent / BASE
 
 
 def write_spec(folder: Path, question: dict[str, Any], found_at: dict[str, Any] | None = None) -> None:

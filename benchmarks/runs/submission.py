@@ -34,9 +34,10 @@ from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.schema import BASE, Point, Record, read_record
 from benchmarks.records.training_log import FILE, read_training_log
 from benchmarks.runs.lease import hold
-from benchmarks.runs.run_folder import EVAL, RECORD, SPEC, read_spec
+from benchmarks.runs.run_folder import EVAL, RECORD, SPEC, base_of, read_spec
 from benchmarks.seeds import derive
 from benchmarks.statistics.counts import Counts
+from benchmarks.statistics.gap import Gap
 from benchmarks.suites.schema import Suite, parse
 
 GRADED = 300
@@ -264,21 +265,21 @@ def _check_gaps(folder: Path, record: Record) -> None:
     """The record's gaps are those that the counts of both sides give."""
     if record.cell.algorithm == BASE or record.diverged:
         return
-    variant = record.cell.variant
-    own = folder.parent / f"{BASE}-{variant}"
-    base_folder = own if variant and own.is_dir() else folder.parent / BASE
+    base_folder = base_of(folder, record.cell.variant)
     if not (base_folder / RECORD).exists():
         raise Failure(f"{base_folder} has no record, from which {folder.name} is measured: submit the base first.")
     base = read_record(base_folder / RECORD)
+    bases = {name: read_evaluated(evaluation, base_folder) for name, evaluation in base.evaluations.items()}
     parts: list[Record | Point] = [record, *record.points.values()]
     for part in parts:
-        for verdict, gaps in (("answer", part.gap), ("sound", part.sound_gap)):
-            for name, said in (gaps or {}).items():
-                sides = (
-                    read_evaluated(base.evaluations[name], base_folder),
-                    read_evaluated(part.evaluations[name], folder),
-                )
-                left, right = (side.judged_by(verdict) for side in sides)  # type: ignore[arg-type]
-                found = float(left.curve([said.k]).mean() - right.curve([1]).mean())
-                if abs(found - said.gap) > 1e-9:
-                    raise Failure(f"{folder}: the counts give a gap of {found:.6f} on '{name}', not {said.gap:.6f}.")
+        for name, evaluation in part.evaluations.items():
+            counts = read_evaluated(evaluation, folder)
+            for verdict, gaps in (("answer", part.gap), ("sound", part.sound_gap)):
+                if (said := (gaps or {}).get(name)) is not None:
+                    _check_gap(folder, name, bases[name].judged_by(verdict), counts.judged_by(verdict), said)  # type: ignore[arg-type]
+
+
+def _check_gap(folder: Path, name: str, base: Counts, trained: Counts, said: Gap) -> None:
+    found = float(base.curve([said.k]).mean() - trained.curve([1]).mean())
+    if abs(found - said.gap) > 1e-9:
+        raise Failure(f"{folder}: the counts give a gap of {found:.6f} on '{name}', not {said.gap:.6f}.")

@@ -93,9 +93,14 @@ class Preset(Strict):
         return self.algorithms[algorithm].changes
 
 
+def folder_of(suite: str, out: Path) -> Path:
+    """OUT/SUITE/presets, where those that were made here are."""
+    return out / suite / "presets"
+
+
 def known(suite: str, out: Path | None = None) -> dict[str, Path]:
     """The suite's presets: name -> file. Those in OUT/SUITE/presets come before those of the project."""
-    folders = [PRESETS / suite, *([out / suite / "presets"] if out else [])]
+    folders = [PRESETS / suite, *([folder_of(suite, out)] if out else [])]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -121,12 +126,7 @@ def load(name: str, suite: Suite, out: Path | None = None) -> Preset:
 
 def read(path: Path) -> Preset:
     """Returns the preset in the file, whatever suite it belongs to. UsageError for anything that is wrong with it."""
-    try:
-        data = strict_yaml.load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read preset {path}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"preset {path} is not YAML: {' '.join(str(error).split())}.") from error
+    data = strict_yaml.read(path, f"preset {path}")
     if not isinstance(data, dict):
         raise UsageError(f"preset {path} holds no keys: expected suite, suite_hash and algorithms.")
     try:

@@ -13,8 +13,8 @@ from benchmarks.errors import Failure
 from benchmarks.launchers.base import Options, Task
 from benchmarks.launchers.resources import Resources
 from benchmarks.sweeps.plan import StudyPlan
-from benchmarks.sweeps.storage import reachable, shown
-from benchmarks.sweeps.study_files import folder_number, waits_again
+from benchmarks.sweeps.storage import reachable
+from benchmarks.sweeps.study_files import folder_number, shown, waits_again
 from benchmarks.sweeps.worker import create_study
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class SweepRun:
                 f"{plan.name}: {plan.n_trials} trials and up to {fresh} runs with fresh seeds, of {settings.tokens:,} "
                 f"tokens each: at most {most:,} tokens of training; searches {', '.join(plan.axes)}."
             )
-        where = "a file in the study's folder" if not self.storage else shown(self.storage) or self.storage
+        where = "a file in the study's folder" if not self.storage else shown(self.storage)
         lines.append(f"{self.workers} workers ({self.launcher}), storage: {where}.")
         if self.launcher == "slurm":
             from benchmarks.launchers.slurm import parameters

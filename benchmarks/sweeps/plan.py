@@ -37,6 +37,14 @@ FRESH = 101
 """Seeds from here on play no part in choosing a setting."""
 
 
+def read_objective(name: str) -> Objective:
+    """Returns the objective of that name. UsageError if there is none."""
+    for known in OBJECTIVES:
+        if known == name:
+            return known
+    raise unknown("objective", name, OBJECTIVES)
+
+
 @dataclass(frozen=True)
 class StudyPlan:
     """One algorithm, tuned on one suite."""
@@ -50,8 +58,7 @@ class StudyPlan:
     """In place of the suite's own number."""
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise unknown("objective", self.objective, OBJECTIVES)
+        read_objective(self.objective)
 
     @functools.cached_property
     def found(self) -> Found:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.seeds import derive
 from benchmarks.suites.sweep import Pruning, SweepSettings
-from benchmarks.sweeps.study_files import DATABASE, HISTORY, INTERRUPTED, JOURNAL, folder_number
+from benchmarks.sweeps.study_files import DATABASE, HISTORY, INTERRUPTED, JOURNAL, folder_number, shown
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -78,7 +78,7 @@ def reachable(where: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        named = shown(where) or where or DATABASE
+        named = shown(where) or DATABASE
         reason = " ".join(str(error.__cause__ or error).split()).replace(where or named, named)[:200]
         raise Failure(f"cannot reach {named}: {reason}.") from error
 
@@ -96,15 +96,6 @@ def next_attempt(failed: FrozenTrial) -> FrozenTrial:
         user_attrs={**said, "retry_of": folder_number(failed)}, intermediate_values=failed.intermediate_values,
         system_attrs={**failed.system_attrs, "failed_trial": folder_number(failed), HISTORY: history},
     )  # fmt: skip
-
-
-def shown(where: str) -> str | None:
-    """The storage without its password, or None for a file in the study's folder."""
-    if "://" not in where:
-        return None
-    from sqlalchemy.engine import make_url
-
-    return str(make_url(where).render_as_string(hide_password=True))
 
 
 def sampler_of(settings: SweepSettings, pareto: bool, number: int) -> BaseSampler:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -96,10 +96,10 @@ def open_study(folder: Path, asked: Asked, storage: str = "") -> Study:
     try:
         return optuna.load_study(study_name=asked.study, storage=_storage(where))
     except KeyError as error:
-        raise UsageError(f"no study '{asked.study}' is stored in {_shown(where)}.") from error
+        raise UsageError(f"no study '{asked.study}' is stored in {shown(where)}.") from error
     except _unreachable() as error:
         reason = " ".join(str(error).split())[:200]
-        raise Failure(f"cannot read the study in {_shown(where)}: {reason}.") from error
+        raise Failure(f"cannot read the study in {shown(where)}: {reason}.") from error
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
@@ -124,14 +124,13 @@ def _storage(where: str) -> str | BaseStorage:
     return f"sqlite:///{Path(where).resolve()}"
 
 
-def _shown(where: str) -> str:
-    """The storage without a password."""
+def shown(where: str) -> str:
+    """The storage without its password. What is no address stays as it is."""
     if "://" not in where:
         return where
     from sqlalchemy.engine import make_url
 
-    shown: Any = make_url(where)
-    return str(shown.render_as_string(hide_password=True))
+    return str(make_url(where).render_as_string(hide_password=True))
 
 
 def folder_number(trial: FrozenTrial) -> int:

@@ -27,8 +27,8 @@ from benchmarks.statistics.gap import Gap
 from benchmarks.statistics.selection import noise_sd, seeds_for
 from benchmarks.sweeps.plan import VALIDATION, StudyPlan
 from benchmarks.sweeps.space import changes_of, distributions
-from benchmarks.sweeps.storage import import_optuna, next_attempt, open_storage, pruner_of, sampler_of, shown
-from benchmarks.sweeps.study_files import INTERRUPTED, STUDY, folder_number, waits_again
+from benchmarks.sweeps.storage import import_optuna, next_attempt, open_storage, pruner_of, sampler_of
+from benchmarks.sweeps.study_files import INTERRUPTED, STUDY, folder_number, shown, waits_again
 from benchmarks.sweeps.trials import Ended, Said, run_trial
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def create_study(plan: StudyPlan, storage: str, **options: Any) -> Study:
         for _ in range(plan.n_trials - len(study.get_trials(deepcopy=False))):
             study.enqueue_trial({})
         if not (plan.folder / STUDY).exists():
-            write_json_atomic(plan.folder / STUDY, plan.study_json(shown(storage)))
+            write_json_atomic(plan.folder / STUDY, plan.study_json(shown(storage) if "://" in storage else None))
     return study
 
 
@@ -96,14 +96,13 @@ class Worker:
     def finalists(self) -> list[CellRun]:
         """The best trials with fresh seeds, as many as the noise of the default asks for."""
         settings = self.plan.settings
-        noise = noise_sd([self._scores(self.plan.default_cells())]) if self._scores(self.plan.default_cells()) else None
-        seeds = settings.most_seeds
-        if noise is not None and noise.df:
-            seeds = seeds_for(noise.sd, settings.resolve, settings.most_seeds)
+        scores, seeds = self._scores(self.plan.default_cells()), settings.most_seeds
+        if len(scores) > 1:
+            seeds = seeds_for(noise_sd([scores]).sd, settings.resolve, settings.most_seeds)
         cells = []
         for trial in best_trials(self.study, settings.finalists):
             changes = tuple(trial.user_attrs["changes"])
-            cells += self.plan.finalist_cells(folder_number(trial), changes, min(seeds, settings.most_seeds))
+            cells += self.plan.finalist_cells(folder_number(trial), changes, seeds)
         return cells
 
     def _scores(self, cells: Sequence[CellRun]) -> list[float]:

@@ -19,12 +19,7 @@ from benchmarks.sweeps.worker import Worker, create_study
 from tests.benchmarks.micro import cell
 from tests.sweeps.tiny import suite
 
-
-@pytest.fixture(autouse=True)
-def few_problems(monkeypatch):
-    from benchmarks.tasks.countdown import SIZES
-
-    monkeypatch.setitem(SIZES, "train", 64)
+pytestmark = pytest.mark.usefixtures("few_problems")
 
 
 @pytest.mark.slow

@@ -21,15 +21,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_problems")]
 
 
 @pytest.fixture(scope="module")
-def few_problems():
-    from benchmarks.tasks.countdown import SIZES
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SIZES, "train", 64)
-        yield
-
-
-@pytest.fixture(scope="module")
 def plan(tmp_path_factory, few_problems) -> StudyPlan:
     folder = tmp_path_factory.mktemp("study")
     loaded = schema.load(str(suite(folder, trials=3, tokens=900)))

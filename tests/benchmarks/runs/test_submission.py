@@ -49,6 +49,14 @@ def put(run: Path, to: Path) -> Path:
     return submit(run, to)[0]
 
 
+def change_verdict(path: Path, row: int) -> None:
+    table = pq.read_table(path)
+    verdicts = table["verdict"].to_pylist()
+    verdicts[row] = "wrong" if verdicts[row] == "correct" else "correct"
+    column = table.schema.get_field_index("verdict")
+    pq.write_table(table.set_column(column, table.schema.field("verdict"), [verdicts]), path)
+
+
 def test_chance_to_see_a_change():
     assert chance_to_see(0.5, 2) == 0.75  # 1 - 1/4
     assert chance_to_see(0.01, GRADED) > 0.95  # 1 - 0.99^300 = 0.951
@@ -130,12 +138,7 @@ def test_changed_counts_and_completions_are_refused(run):
         check(run)
     counts.write_text(text)
     path = run / "eval" / "test" / "completions.parquet"
-    table = pq.read_table(path)
-    verdicts = table["verdict"].to_pylist()
-    verdicts[0] = "wrong" if verdicts[0] == "correct" else "correct"
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("verdict"), table.schema.field("verdict"), [verdicts]), path
-    )
+    change_verdict(path, 0)
     with pytest.raises(Failure, match="other counts"):
         check(run)
 
@@ -143,12 +146,7 @@ def test_changed_counts_and_completions_are_refused(run):
 def test_a_sample_whose_verdict_was_changed_is_refused(run, tmp_path):
     there = put(run, tmp_path / "records")
     path = there / "eval" / "test" / "sample.parquet"
-    table = pq.read_table(path)
-    verdicts = table["verdict"].to_pylist()
-    verdicts[-1] = "wrong" if verdicts[-1] == "correct" else "correct"
-    pq.write_table(
-        table.set_column(table.schema.get_field_index("verdict"), table.schema.field("verdict"), [verdicts]), path
-    )
+    change_verdict(path, -1)
     with pytest.raises(Failure, match="changed by hand"):
         check(there)
 
