@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
@@ -22,9 +22,9 @@ from benchmarks.statistics.gap import COVER_AT
 from leaderboards import pictures, study_words, summary
 from leaderboards.load import Broken, Entry, load
 from leaderboards.sections import CellRow, Section, make_sections
+from leaderboards.templating import make_environment
 from leaderboards.tuning import Study, find_studies
 
-PAGE_TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "RLVR Gap"
 Show = Callable[[pictures.Plot], Markup]
 """Turns a picture into an element of a page."""
@@ -111,13 +111,7 @@ def render(title: str, found: Gathered, show: Show = pictures.inline, front: str
 
 def environment(show: Show) -> Environment:
     """Returns what all templates of records need: formatters, and functions that draw pictures."""
-    made = Environment(
-        loader=FileSystemLoader(PAGE_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = make_environment()
     words: tuple[str, ...] = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds")
     words += ("solved_by_one", "by_chance", "beyond_doubt")
     made.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}

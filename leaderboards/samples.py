@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
@@ -19,13 +18,13 @@ from rich.text import Text
 from benchmarks.evaluation.stored import ProblemSamples
 from benchmarks.files import write_text_atomic
 from leaderboards.summary import NONE, percent
+from leaderboards.templating import make_environment
 from leaderboards.terminal import plain_table
 
 VERDICTS = ("correct", "wrong", "truncated", "error")
 COLOURS = {"correct": "green", "wrong": "red", "truncated": "yellow", "error": "magenta"}
 MOST_CHARS = 4_000
 """Of a completion on a terminal, if not all of it is asked for."""
-_TEMPLATES = Path(__file__).parent / "templates"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Categories of characters that a terminal obeys or that change the direction of a line."""
 
@@ -99,10 +98,7 @@ def _more(total: int, limit: int, what: str) -> list[Text]:
 
 def write_page(path: Path, title: str, problems: Sequence[ProblemSamples], limit: int) -> None:
     """Writes a page of the problems with their first `limit` samples each. Raises Failure if it cannot be written."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    environment = make_environment()
     environment.filters |= {"visible": visible, "percent": percent}
     template = environment.get_template("samples.html.j2")
     write_text_atomic(path, template.render(title=title, problems=problems, limit=limit, verdicts=VERDICTS))

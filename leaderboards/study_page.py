@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -21,8 +20,8 @@ from leaderboards import study_plots, study_words
 from leaderboards.pictures import Plot
 from leaderboards.style import to_svg
 from leaderboards.summary import number, percent, points, short
+from leaderboards.templating import make_environment
 
-TEMPLATES = Path(__file__).parent / "templates"
 TEMPLATE = "study.html.j2"
 
 
@@ -34,10 +33,7 @@ def build_study_page(summary: StudySummary, out_html: Path | str) -> Path:
 
 def render_study(summary: StudySummary) -> str:
     """Returns the page as text, which does not depend on when or where it was made."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    environment = make_environment()
     environment.filters |= {"percent": percent, "points": points, "number": number, "short": short}
     environment.filters |= {"with_span": study_words.with_span, "changes": study_words.changes}
     template = environment.get_template(TEMPLATE)

@@ -22,9 +22,10 @@ from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
 from leaderboards import front, pages, summary
-from leaderboards.build import PAGE_TEMPLATES, TITLE, Gathered, Page, environment, gather, render
+from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
 from leaderboards.style import COLOURS
+from leaderboards.templating import TEMPLATES
 
 
 def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
@@ -58,7 +59,7 @@ def _write_behind(title: str, found: Gathered, folder: Path) -> None:
 def front_page(title: str, found: Gathered, folder: Path) -> str:
     """Returns the front page, and writes its pictures into the folder."""
     template = environment(partial(beside, folder)).get_template("front.html.j2")
-    style, script = _style(), (PAGE_TEMPLATES / "front.js").read_text(encoding="utf-8")
+    style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
     return template.render(
         title=title,
         style=Markup(style),
@@ -78,5 +79,5 @@ def csp_hash(text: str) -> str:
 
 def _style() -> str:
     """The style of all pages, that of the front page, and the colours of the algorithms."""
-    parts = [(PAGE_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "front.css")]
+    parts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "front.css")]
     return "".join([*parts, *(f".c{i}::before {{ background: {colour}; }}\n" for i, colour in enumerate(COLOURS))])

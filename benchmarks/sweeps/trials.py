@@ -31,11 +31,11 @@ Said = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a trial ended. `score`: pass@1 on the validation split; None if it was pruned, or diverged."""
+    """How a trial ended."""
 
     gap: Gap | None
+    """On the validation split; None if it was pruned, or diverged."""
     said: Said
-    diverged: bool = False
 
 
 def run_trial(
@@ -66,7 +66,7 @@ def _ended(record: Record, cell: CellRun, plan: StudyPlan) -> Ended:
     assert training is not None and plan.folder in cell.folder.parents
     said: Said = {**_spent(training), "seconds": sum(training.seconds.values())}
     if record.diverged:
-        return Ended(None, {**said, "reason": f"diverged: {training.diverged_because}"}, diverged=True)
+        return Ended(None, {**said, "reason": f"diverged: {training.diverged_because}"})
     evaluation, gap = record.evaluations[VALIDATION], (record.gap or {})[VALIDATION]
     counts = cell.folder.relative_to(plan.folder) / evaluation.counts.path
     said |= {
