@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from algorithms.settings import Settings
-from algorithms.space import Axis
 from benchmarks.errors import UsageError
 
 WHITEN_EPSILON = 1e-8
@@ -158,8 +157,8 @@ class Algorithm:
     name: ClassVar[str]
     paper: ClassVar[str]
 
-    space: ClassVar[Mapping[str, Axis]] = {}
-    """Over what its own settings are tuned."""
+    space: ClassVar[Mapping[str, Any]] = {}
+    """Over what its own settings are tuned (`space.py`): (low, high), (low, high, "log") or a list of choices."""
 
     surrogate: Surrogate = Surrogate()
     """The objective that the suite asks for."""

@@ -25,7 +25,6 @@ from torch import Tensor
 
 from algorithms.base import NeedsRefill
 from algorithms.grpo import GRPO
-from algorithms.space import Axis, Choice, Range
 
 
 class MixedGroups(NeedsRefill):
@@ -44,11 +43,9 @@ class DAPO(MixedGroups, GRPO):
     name: ClassVar[str] = "dapo"
     paper: ClassVar[str] = "arXiv 2503.14476"
 
-    space: ClassVar[Mapping[str, Axis]] = {
-        "clip_low": Range(low=0.1, high=0.3),
-        "clip_high": Range(low=0.2, high=0.5),
-        "overlong_share": Choice(choices=(0.0, 0.1, 0.2, 0.4)),
-    }
+    space: ClassVar[Mapping[str, Any]] = {
+        "clip_low": (0.1, 0.3), "clip_high": (0.2, 0.5), "overlong_share": [0.0, 0.1, 0.2, 0.4],
+    }  # fmt: skip
 
     clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
     clip_high: Annotated[float, Field(gt=0)] = 0.28

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from algorithms.base import Algorithm, CriticSettings, NeedsCritic, Rollouts, whiten
 from algorithms.critic import gae
-from algorithms.space import Axis, Choice, Range
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,9 @@ class PPO(NeedsCritic, Algorithm):
     name: ClassVar[str] = "ppo"
     paper: ClassVar[str] = "arXiv 1707.06347; GAE: 1506.02438"
 
-    space: ClassVar[Mapping[str, Axis]] = {
-        "critic_learning_rate_factor": Range(low=0.3, high=30, log=True),
-        "gae_lambda": Choice(choices=(0.95, 0.99, 1.0)),
-        "critic_warmup_steps": Choice(choices=(0, 2)),
-    }
+    space: ClassVar[Mapping[str, Any]] = {
+        "critic_learning_rate_factor": (0.3, 30, "log"), "gae_lambda": [0.95, 0.99, 1.0], "critic_warmup_steps": [0, 2],
+    }  # fmt: skip
 
     gamma: Annotated[float, Field(ge=0, le=1)] = 1.0
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -5,7 +5,7 @@ Keys are those of `settings.Settings` (common to all) or of the algorithm itself
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
@@ -68,4 +68,12 @@ def space_of(algorithm: type[Algorithm]) -> tuple[dict[str, Axis], dict[str, Axi
     """
     pinned = set(algorithm().pins())
     common = {key: axis for key, axis in COMMON.items() if key not in pinned}
-    return common, dict(algorithm.space)
+    return common, {key: _axis(axis) for key, axis in algorithm.space.items()}
+
+
+def _axis(given: Any) -> Axis:
+    """(low, high), (low, high, "log") or a list of choices."""
+    if isinstance(given, list):
+        return Choice(choices=tuple(given))
+    low, high, *log = given
+    return Range(low=low, high=high, log=bool(log))
