@@ -47,13 +47,14 @@ def export(
     runs: Annotated[Path, typer.Argument(help="Folder of all runs, a suite's runs, or a cell.")],
     to: Annotated[Path, typer.Option("--to", help="The .csv or .parquet file to write.")],
     level: Annotated[
-        str, typer.Option("--level", help="table, cells, curves, log, problems or completions.")
+        str, typer.Option("--level", help="table, cells, curves, points, equal-tokens, log, problems or completions.")
     ] = "cells",
 ) -> None:
     """Write the results under RUNS as one table.
 
     The levels are table (algorithms, means over seeds), cells (single runs, with costs and settings), curves (pass@k),
-    log (training, step by step), problems, and completions. docs/api.md names their columns.
+    points (checkpoints that were evaluated), equal-tokens (algorithms at equal cost), log (training, step by step),
+    problems, and completions. docs/api.md names their columns.
     """
     from leaderboards.export import export as write
 
