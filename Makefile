@@ -41,7 +41,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid sweep leaderboard test test-slurm test-faults test-vllm lock lint format perf base-model clean
+.PHONY: help setup bench grid sweep leaderboard test test-slurm test-sweeps test-browser test-faults test-vllm lock lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,16 +73,25 @@ sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=co
 		$(call option,--storage,STORAGE) $(call option,--launcher,LAUNCHER) $(call option,--jobs,JOBS) $(call option,--model,MODEL) \
 		$(call option,--engine,ENGINE) $(call option,--out,OUT)
 
-leaderboard: $(VENV) ## build one page from all records: [RUNS=runs] [OUT_HTML=leaderboards/site/index.html]
-	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,OUT_HTML)
+leaderboard: $(VENV) ## build the static site from all records: [RUNS=runs] [SITE=leaderboards/site]
+	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE)
 
 test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -m 'not slurm and not faults' $(TESTS)
+		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -m 'not slurm and not faults and not sweeps and not browser' $(TESTS)
 
 test-slurm: $(VENV) ## grids on a SLURM of one node, started for the tests (as root; Debian: slurm-wlm, munge)
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false RLVR_GAP_TEST_SLURM=1 \
 		$(BIN)/python -m pytest -m slurm -o faulthandler_timeout=1800 tests/slurm
+
+test-sweeps: $(VENV) ## workers of one study, killed, in a journal and in PostgreSQL (Debian: postgresql)
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
+		$(BIN)/python -m pytest -m sweeps -o faulthandler_timeout=1200 tests/sweeps
+
+test-browser: $(VENV) ## open the site in Chromium (Debian: chromium): [SCREENSHOTS=folder]
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	@$(if $(SCREENSHOTS),RLVR_GAP_SCREENSHOTS='$(SCREENSHOTS)') OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
+		$(BIN)/python -m pytest -m browser tests/browser
 
 test-faults: $(VENV) ## a hundred SIGKILLs over runners, cells and workers of small grids
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \

@@ -19,7 +19,9 @@ class Range(Strict):
     """All numbers between two bounds, both of them included."""
 
     low: FiniteFloat
+    """The least value."""
     high: FiniteFloat
+    """The largest value."""
     log: bool = False
     """Whether equal factors are equally likely, as is due for a learning rate, and not equal steps."""
 
@@ -36,6 +38,7 @@ class Choice(Strict):
     """One of several values."""
 
     choices: Annotated[tuple[JsonValue, ...], Field(min_length=2)]
+    """The values."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

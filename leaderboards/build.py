@@ -9,11 +9,12 @@ style and pictures are inside it, and all text from a record is escaped. The sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
 from benchmarks.statistics.comparison import MIN_BASE, MIN_SEEDS
@@ -25,6 +26,8 @@ from leaderboards.tuning import Study, find_studies
 
 PAGE_TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "RLVR Gap"
+Show = Callable[[pictures.Plot], Markup]
+"""Turns a picture into an element of a page."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,36 @@ def build(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path
     `*/*/record.json` (all runs). Raises UsageError if a path does not exist or no path leads to a record, and Failure
     if the page cannot be written. A broken record, or counts that do not match their record, do not stop the build.
     """
+    found = gather(run_dirs_or_records, out_html)
+    write_text_atomic(out_html, render(title, found))
+    return found.page(Path(out_html))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All that pages are made from."""
+
+    entries: Sequence[Entry]
+    sections: Sequence[Section]
+    broken: tuple[Broken, ...]
+    diverged: tuple[Broken, ...]
+    studies: tuple[Study, ...] = ()
+    """What algorithms were tuned in, where it is beside the runs."""
+
+    def page(self, path: Path) -> Page:
+        """What was written to the path."""
+        return Page(path, len(self.entries), self.broken, self.diverged)
+
+
+def gather(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path | str) -> Gathered:
+    """Reads the records and groups them into sections, for a page at `out_html`. Errors as in `build`."""
     paths = [run_dirs_or_records] if isinstance(run_dirs_or_records, Path | str) else list(run_dirs_or_records)
     entries, broken = load(paths)
     sections = make_sections(entries, broken)
     broken += pictures.damaged_logs(entries)
     studies, damaged = find_studies(paths, out_html)
-    broken += damaged
     diverged = tuple(sorted(_diverged(entries), key=str))
-    text = render(title, sections, broken, len(entries), diverged, studies)
-    write_text_atomic(out_html, text)
-    return Page(Path(out_html), len(entries), tuple(broken), diverged)
+    return Gathered(entries, sections, tuple(broken + damaged), diverged, tuple(studies))
 
 
 def _diverged(entries: Sequence[Entry]) -> list[Broken]:
@@ -68,16 +91,27 @@ def _diverged(entries: Sequence[Entry]) -> list[Broken]:
     ]
 
 
-def render(
-    title: str,
-    sections: Sequence[Section],
-    broken: Sequence[Broken],
-    n_records: int,
-    diverged: Sequence[Broken] = (),
-    studies: Sequence[Study] = (),
-) -> str:
-    """Returns the page as text, which does not depend on when or where it was made."""
-    environment = Environment(
+def render(title: str, found: Gathered, show: Show = pictures.inline, front: str | None = None) -> str:
+    """Returns the page as text, which does not depend on when or where it was made.
+
+    `show` turns a picture into an element; `front` is the address of the front page, if there is one.
+    """
+    template = environment(show).get_template("page.html.j2")
+    return template.render(
+        title=title,
+        front=front,
+        sections=found.sections,
+        broken=found.broken,
+        n_records=len(found.entries),
+        diverged=found.diverged,
+        studies=found.studies,
+        tuning_words=study_words,
+    )
+
+
+def environment(show: Show) -> Environment:
+    """Returns what all templates of records need: formatters, and functions that draw pictures."""
+    made = Environment(
         loader=FileSystemLoader(PAGE_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -86,17 +120,14 @@ def render(
     )
     words: tuple[str, ...] = ("percent", "points", "span", "number", "crossing", "k_equivalent", "percent_bounds")
     words += ("solved_by_one", "by_chance", "beyond_doubt")
-    environment.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
-    environment.filters |= {"utc": summary.utc, "phases": _phases, "passes": summary.passes, "seconds": summary.seconds}
-    environment.filters |= {"short": summary.short}
+    made.filters |= {name: summary.typeset(getattr(summary, name)) for name in words}
+    made.filters |= {"utc": summary.utc, "phases": _phases, "passes": summary.passes, "seconds": summary.seconds}
+    made.filters |= {"short": summary.short}
     shown = {"show_points": summary.points, "cover_at": COVER_AT, "min_seeds": MIN_SEEDS, "min_base": MIN_BASE}
-    environment.globals |= shown
-    environment.globals |= {
-        "pictures": {name: getattr(pictures, name) for name in ("curves", "training", "logs", "costs")}
-    }
-    template = environment.get_template("page.html.j2")
-    parts = {"sections": sections, "broken": broken, "diverged": diverged, "studies": studies}
-    return template.render(title=title, n_records=n_records, tuning_words=study_words, **parts)
+    made.globals |= shown
+    made.globals |= {"pictures": {name: getattr(pictures, name) for name in ("curves", "training", "logs", "costs")}}
+    made.globals["show"] = show
+    return made
 
 
 def _phases(rows: Sequence[CellRow]) -> list[str]:

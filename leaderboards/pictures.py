@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from benchmarks.errors import Failure
+from benchmarks.files import write_text_atomic
 from leaderboards import frames, plots, summary
 from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
-from leaderboards.style import to_svg
+from leaderboards.style import standalone, to_svg
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,17 @@ class Plot:
 
     svg: Markup
     caption: str
+    name: str
+    """Unique on the page: letters, digits and hyphens."""
+    title: str
+    """What a screen reader says of it."""
 
 
 def curves(section: Section) -> list[Plot]:
     """pass@k of the base and of every algorithm with known counts."""
     several = any(len(known(rows)) > 1 for rows in section.groups.values())
     figures = plots.curve_figures(frames.lines(section), "problems and seeds" if several else "problems")
-    return [_plot(figure, f"s{section.number}-curve-{i}", caption) for i, (figure, caption) in enumerate(figures)]
+    return [plot(figure, f"s{section.number}-curve-{i}", caption) for i, (figure, caption) in enumerate(figures)]
 
 
 def training(section: Section) -> list[Plot]:
@@ -40,7 +47,7 @@ def training(section: Section) -> list[Plot]:
     longest = max(len(one.log) for one in found)
     windows = f" Beyond {plots.POINTS} steps, a point is the mean of a few." if longest > plots.POINTS else ""
     caption = f"A line is a run, which is one seed of an algorithm.{windows}"
-    return [_plot(figure, f"s{section.number}-training", caption)]
+    return [plot(figure, f"s{section.number}-training", caption)]
 
 
 def logs(section: Section) -> list[plots.Training]:
@@ -83,11 +90,31 @@ def costs(section: Section) -> list[Plot]:
         if points:
             base_at_1 = base.evaluation.pass_at_k.get(1) if base else None
             caption = f"A point is a cell. {unit.capitalize()} include discarded and greedy ones."
-            figures.append(_plot(plots.cost(points, unit, base_at_1), f"s{section.number}-cost-{i}", caption))
+            figures.append(plot(plots.cost(points, unit, base_at_1), f"s{section.number}-cost-{i}", caption))
     return figures
 
 
-def _plot(figure: Figure, name: str, caption: str) -> Plot:
+def plot(figure: Figure, name: str, caption: str) -> Plot:
+    """Turns a figure into a picture of the page. `name`: letters, digits and hyphens, unique on the site."""
     axes = figure.axes[0]
     title = f"{axes.get_ylabel()} over {axes.get_xlabel()} {axes.get_title()}".strip()
-    return Plot(Markup(to_svg(figure, name, title)), caption)
+    return Plot(Markup(to_svg(figure, name, title)), caption, name, title)
+
+
+def inline(shown: Plot) -> Markup:
+    """The picture as a part of the page itself."""
+    return shown.svg
+
+
+def beside(folder: Path, shown: Plot, up: str = "") -> Markup:
+    """Writes the picture to `folder`/pictures and returns an element that loads it when a reader comes near.
+
+    `up` leads from the page to the folder: "" or "../".
+    """
+    write_text_atomic(folder / "pictures" / f"{shown.name}.svg", standalone(shown.svg), durable=False)
+    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', shown.svg)
+    assert size is not None, "matplotlib writes the size"
+    width, height = (round(float(one) * 4 / 3) for one in size.groups())
+    return Markup('<img src="{}pictures/{}.svg" alt="{}" width="{}" height="{}" loading="lazy">').format(
+        up, shown.name, shown.title, width, height
+    )

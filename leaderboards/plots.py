@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.gap import near_binary
 from leaderboards.style import (
     COLOURS,
+    INK,
     Picture,
     brief,
     legend,
@@ -121,14 +123,23 @@ def curve_figures(everything: Sequence[Line], over: str) -> list[tuple[Figure, s
     return [(overview, "All algorithms; their bands are in the plots that follow."), *each]
 
 
-def curves(lines: Sequence[Line], title: str = "", bands: bool = True, top: float | None = None) -> Figure:
+def curves(
+    lines: Sequence[Line],
+    title: str = "",
+    bands: bool = True,
+    top: float | None = None,
+    marks: Sequence[float] = (),
+) -> Figure:
     """Plots pass@k in percent over k on a log2 axis, with the base dashed and the others in their colours and bands.
 
     `top` is the end of the y axis in percent, for plots that stand side by side. None fits the axis to the lines.
+    `marks` are places on the k axis that get a thin upright line.
     """
     with styled():
         figure, axes, columns = new_figure([line.name for line in lines])
         draw_curves(axes, lines, title, bands, top)
+        for k in marks:
+            axes.axvline(k, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         legend(figure, handles(lines), columns)
     return figure
 
@@ -189,7 +200,7 @@ def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None
         names = list(dict.fromkeys(point.name for point in points)) + ["base"] * (base_pass_at_1 is not None)
         figure, axes, columns = new_figure(names)
         for point in points:
-            style = {"color": COLOURS[point.colour % len(COLOURS)], "marker": mark(point.colour)}
+            style: dict[str, Any] = {"color": COLOURS[point.colour % len(COLOURS)], "marker": mark(point.colour)}
             sns.scatterplot(x=[point.cost], y=[100 * point.pass_at_1], ax=axes, s=70, legend=False, **style)
             shown[point.name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
         if base_pass_at_1 is not None:

@@ -55,7 +55,7 @@ def slice_pictures(summary: StudySummary) -> list[Plot]:
     shown = summary.parameters if summary.trials else ()
     captions = [f"pass@1 over {one.name}. The dashed line is the default." for one in shown]
     return [
-        Plot(Markup(to_svg(study_plots.slice_of(summary, one), f"study-slice-{i}", caption)), caption)
+        _plot(study_plots.slice_of(summary, one), f"study-slice-{i}", caption)
         for i, (one, caption) in enumerate(zip(shown, captions, strict=True))
     ]
 
@@ -88,7 +88,9 @@ def study_pictures(summary: StudySummary) -> dict[str, Plot]:
         ),
     }  # fmt: skip
     return {
-        name: Plot(Markup(to_svg(draw(summary), f"study-{name}", caption)), caption)
-        for name, (there, draw, caption) in drawn.items()
-        if there
+        name: _plot(draw(summary), f"study-{name}", caption) for name, (there, draw, caption) in drawn.items() if there
     }
+
+
+def _plot(figure: Figure, name: str, caption: str) -> Plot:
+    return Plot(Markup(to_svg(figure, name, caption)), caption, name, caption)

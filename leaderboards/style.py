@@ -24,9 +24,15 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmarks.errors import Failure
 
-_BLIND = sns.color_palette("colorblind").as_hex()
-COLOURS = tuple(_BLIND[i] for i in (0, 1, 2, 3, 4, 9, 5, 7))
-"""seaborn's colour-blind-safe palette without its yellow and pale pink, which vanish on white."""
+COLOURS = ("#0173b2", "#b57a00", "#029e73", "#d55e00", "#c25bb0", "#8a5fd0", "#9c6a3c", "#7d8288")
+"""The hues of seaborn's colour-blind-safe palette, as dark as a contrast of 3:1 asks on a white page and as light as it
+asks on a dark one."""
+NUMBERED = (
+    *("ppo", "grpo", "rloo", "reinforce_pp", "reinforce_pp_baseline", "remax", "dapo"),
+    *("dr_grpo", "gspo", "cispo", "lite_ppo", "maxrl", "nsr", "psr", "w_reinforce", "raft", "prorl"),
+    "pass_at_k_training",
+)
+"""Algorithms whose number never changes, so that each has the same colour on every page and in every picture."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 INK = "#010203"
@@ -61,8 +67,14 @@ class Picture(Figure):
 
 
 def colours_of(labels: Iterable[str]) -> dict[str, int]:
-    """Gives each algorithm its number, by name, which `look` and `mark` turn into a colour, a dash and a marker."""
-    return {label: i for i, label in enumerate(sorted(set(labels)))}
+    """Gives each algorithm its number, which `look` and `mark` turn into a colour, a dash and a marker.
+
+    Those of `NUMBERED` keep theirs; the others follow, by name.
+    """
+    found = set(labels)
+    others = sorted(found - set(NUMBERED))
+    numbers = {label: i for i, label in enumerate((*NUMBERED, *others))}
+    return {label: numbers[label] for label in sorted(found)}
 
 
 @contextlib.contextmanager
@@ -138,6 +150,12 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     text = text.replace(INK, "currentColor")
     label = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return re.sub(r"\n\s*\n+", "\n", text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)).strip()
+
+
+def standalone(svg: str) -> str:
+    """Returns the element as a file of its own, whose ink follows the reader's light or dark setting."""
+    ink = "svg{color:#1c2024}@media(prefers-color-scheme:dark){svg{color:#e6e9ec}}@media print{svg{color:#1c2024}}"
+    return re.sub(r">", f"><style>{ink}</style>", svg, count=1) + "\n"
 
 
 def save_png(figure: Figure, path: Path | str, dpi: int = 150) -> None:

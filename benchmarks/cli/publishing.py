@@ -1,4 +1,4 @@
-"""The command `leaderboard`, which builds the page from all records."""
+"""The command `leaderboard`, which builds the site from all records."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import typer
 
 def leaderboard(
     runs: Annotated[Path, typer.Option("--runs", help="Folder of all runs, a suite's runs, or a cell.")] = Path("runs"),
-    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("leaderboards/site/index.html"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the site, or an .html file for one page with everything in it.")
+    ] = Path("leaderboards/site"),
 ) -> None:
-    """Build one self-contained HTML page from all records under RUNS."""
+    """Build a static site, which opens from disk, from all records under RUNS."""
     from leaderboards.build import build
+    from leaderboards.website import build_site
 
-    page = build(runs, out)
+    page = build(runs, out) if out.suffix == ".html" else build_site(runs, out)
     for diverged in page.diverged:
         print(f"diverged, and so not scored: {diverged}", file=sys.stderr)
     for broken in page.broken:

@@ -86,6 +86,7 @@ def sweep(
 
     if not split_names(algos):
         raise UsageError("expected --algo NAME, such as rlvr-gap sweep --algo grpo (rlvr-gap list has all).")
+    storage = storage or os.environ.get(STORAGE, "")  # or else the workers would be elsewhere than the study
     with Progress(quiet) as progress:
         loaded = load_suite(suite, model)
         place = Place(out, engine, progress=progress)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from benchmarks.errors import Failure, UsageError, unknown
 from benchmarks.seeds import derive
 from benchmarks.suites.sweep import Pruning, SweepSettings
-from benchmarks.sweeps.study_files import DATABASE, JOURNAL
+from benchmarks.sweeps.study_files import DATABASE, JOURNAL, folder_number
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 HEARTBEAT_S = 30
 """How often a running trial says that its worker lives; after four times that long without, it counts as dead."""
@@ -30,7 +32,7 @@ _JOURNAL = "journal"
 def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> BaseStorage:
     """Opens or creates it. UsageError for another kind or a missing package, Failure if it cannot be reached."""
     optuna = import_optuna()
-    from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,13 +46,21 @@ def open_storage(where: str, folder: Path, heartbeat_s: int = HEARTBEAT_S) -> Ba
     try:
         return RDBStorage(
             url, engine_kwargs=options, heartbeat_interval=heartbeat_s, grace_period=4 * heartbeat_s,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MOST_RETRIES, True),
+            heartbeat_stale_trial_callback=queue_again,
         )  # fmt: skip
     except ImportError as error:
         raise UsageError(f"{shown(where)} needs a driver: pip install 'rlvr-gap[postgres]' ({error}).") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = " ".join(str(error).split()).replace(where, shown(where) or "")[:200]
         raise Failure(f"cannot open {shown(where) or url}: {reason}.") from error
+
+
+def queue_again(study: Study, dead: FrozenTrial) -> None:
+    """Queues a trial again whose worker died, once; it keeps its settings, its rungs and its folder."""
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+    dead.user_attrs["retry_of"] = folder_number(dead)
+    RetryHeartbeatStaleTrialCallback(MOST_RETRIES, inherit_intermediate_values=True)(study, dead)
 
 
 def shown(where: str) -> str | None:

@@ -25,7 +25,7 @@ from benchmarks.statistics.gap import Gap
 from benchmarks.statistics.selection import noise_sd, seeds_for
 from benchmarks.sweeps.plan import VALIDATION, StudyPlan
 from benchmarks.sweeps.space import changes_of, distributions
-from benchmarks.sweeps.storage import MOST_RETRIES, import_optuna, open_storage, pruner_of, sampler_of, shown
+from benchmarks.sweeps.storage import import_optuna, open_storage, pruner_of, queue_again, sampler_of, shown
 from benchmarks.sweeps.study_files import STUDY, folder_number
 from benchmarks.sweeps.trials import Ended, Said, run_trial
 
@@ -184,12 +184,10 @@ class Worker:
         """Fails trials that run in the storage and that no living worker holds. Each is queued again, once."""
         optuna = import_optuna()
         optuna.storages.fail_stale_trials(self.study)
-        again = optuna.storages.RetryHeartbeatStaleTrialCallback(MOST_RETRIES, True)
         for frozen in self.study.get_trials(deepcopy=True):
             if frozen.state.name == "RUNNING" and not self._is_held(frozen):
                 self.study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
-                frozen.user_attrs["retry_of"] = folder_number(frozen)
-                again(self.study, frozen)
+                queue_again(self.study, frozen)
 
     def _is_held(self, frozen: FrozenTrial) -> bool:
         return holder_of(self.plan.folder / RUNNING / f"trial-{folder_number(frozen):04d}") is not None

@@ -21,7 +21,7 @@ from benchmarks.records.schema import read_record
 from benchmarks.statistics.counts import read_counts
 from leaderboards import completion_tables
 from leaderboards.build import build
-from leaderboards.style import COLOURS, colours_of
+from leaderboards.style import COLOURS, NUMBERED, colours_of
 from tests.benchmarks.micro import write
 from tests.leaderboards.factory import draw_counts, words, write_log, write_run
 
@@ -242,9 +242,12 @@ def test_colours_are_those_of_the_algorithms(runs):
         return dict(zip(names, (line.get_color() for line in legend.get_lines()), strict=True))
 
     everything, some = colours(rg.plot.curves(runs)), colours(rg.plot.curves(runs.select("rloo")))
-    assert some["rloo"] == everything["rloo"] == colours(rg.plot.training(runs))["rloo"] == COLOURS[1]
+    assert (
+        some["rloo"] == everything["rloo"] == colours(rg.plot.training(runs))["rloo"] == COLOURS[NUMBERED.index("rloo")]
+    )
     assert "grpo" not in some and "base" in some
-    assert colours_of(["b", "a", "b"]) == {"a": 0, "b": 1}
+    first = len(NUMBERED)
+    assert colours_of(["b", "a", "grpo", "b"]) == {"a": first, "b": first + 1, "grpo": NUMBERED.index("grpo")}
 
 
 def test_training_lines_are_thinned(runs):

@@ -1,0 +1,144 @@
+"""The pages behind the front page: one for each algorithm, and one for each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from benchmarks.errors import Failure
+from leaderboards import frames, plots
+from leaderboards.front import slug
+from leaderboards.load import Entry, plain
+from leaderboards.pictures import Plot, logs, plot
+from leaderboards.sections import CellRow, Section
+from leaderboards.summary import cell_name
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "algorithms"
+"""One page of documentation for each algorithm. They are there in a checkout, and not in an installed wheel."""
+
+
+@dataclass(frozen=True)
+class Datum:
+    """What an algorithm's page says of one dataset."""
+
+    section: Section
+    rows: Sequence[CellRow]
+    curves: Plot | None
+
+
+@dataclass(frozen=True)
+class AlgorithmPage:
+    """What the template of an algorithm's page needs."""
+
+    label: str
+    file: str
+    doc: Markup | None
+    data: Sequence[Datum]
+    training: Plot | None
+    settings: Mapping[str, str]
+    """Of its first run. Seeds of one label differ in nothing else."""
+
+
+def algorithm_pages(sections: Sequence[Section]) -> list[AlgorithmPage]:
+    """One for each algorithm that has a run in a section, by name."""
+    labels = sorted({row.label for section in sections for row in section.rows if row.status != "base"})
+    return [_algorithm(label, sections) for label in labels]
+
+
+def picture_name(label: str) -> str:
+    """Returns a part of a picture's name, of letters, digits and hyphens, that no other label has."""
+    return slug(label).replace("_", "--")
+
+
+def _algorithm(label: str, sections: Sequence[Section]) -> AlgorithmPage:
+    here = [section for section in sections if any(row.label == label for row in section.rows)]
+    data = [_datum(label, section) for section in here]
+    record = data[0].rows[0].entry.record
+    runs = [one for section in here if section.first == section.number for one in logs(section) if one.name == label]
+    caption = "A line is a run, which is one seed of the algorithm."
+    curves = plot(plots.training(runs), f"training-{picture_name(label)}", caption) if runs else None
+    doc = documentation(record.cell.algorithm)
+    return AlgorithmPage(label, f"algorithms/{slug(label)}.html", doc, data, curves, flat(_asked(record.settings)))
+
+
+def _datum(label: str, section: Section) -> Datum:
+    rows = [row for row in section.rows if row.label == label and row.status != "base"]
+    lines = [line for line in frames.lines(section) if line.colour is None or line.name == label]
+    caption = "Bands: pointwise 95 % intervals over problems, and over seeds where there are several."
+    known = any(line.colour is not None for line in lines)
+    picture = plot(plots.curves(lines), f"a{section.number}-{picture_name(label)}", caption) if known else None
+    return Datum(section, rows, picture)
+
+
+def _asked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of training: those of the algorithm, and the suite's."""
+    suite = settings.get("suite")
+    own = {name: value for name, value in settings.items() if name != "suite"}
+    return {**own, **({"training": suite["training"]} if isinstance(suite, dict) and "training" in suite else {})}
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Returns nested settings as one level, with names such as "training.optimizer.beta"."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = "not set" if value is None else str(value)
+    return found
+
+
+def documentation(algorithm: str, folder: Path = DOCS) -> Markup | None:
+    """Returns the algorithm's documentation as HTML, or None if there is none.
+
+    HTML inside it stays text. Of its links those to the web remain; files beside it are not a part of the site.
+    """
+    path = folder / f"{algorithm}.md"
+    if path.parent != folder or not path.is_file():
+        return None
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(path.read_text(encoding="utf-8"))
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+        if token.children:
+            token.children = _without_local_links(token.children)
+    return Markup(reader.renderer.render(tokens, reader.options, {}))
+
+
+def _without_local_links(tokens: Sequence[Token]) -> list[Token]:
+    kept: list[Token] = []
+    opened: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            opened.append(str(token.attrGet("href")).startswith("https://"))
+        keep = token.type != "image" and (opened[-1] if token.type in ("link_open", "link_close") else True)
+        if token.type == "link_close":
+            opened.pop()
+        if keep:
+            kept.append(token)
+    return kept
+
+
+def cell_file(entry: Entry) -> str:
+    """Returns the address of a cell's page, which no other record has."""
+    return f"cells/{slug(cell_name(entry.record.cell))}-{entry.sha256[:12]}.html"
+
+
+def raw_counts(entry: Entry) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Returns the counts by dataset, and what cannot be read."""
+    try:
+        found = frames.problems([entry])
+    except Failure as error:
+        return {}, [plain(error, entry.path.parent)]
+    if found.empty:
+        return {}, []
+    columns = [name for name in ("problem_id", "n", "correct", "sound", *frames.NOT_CORRECT) if name in found.columns]
+    return {str(name): part[columns] for name, part in found.groupby("dataset", sort=False)}, []

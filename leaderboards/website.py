@@ -1,0 +1,82 @@
+"""Builds the published site from records: a folder of pages and pictures that opens from disk.
+
+    index.html          the front page: one picture and one table, for a dataset and a verdict that a reader chooses
+    details.html        everything that `build.py` shows
+    algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
+    cells/              a page for each cell: evidence, the command that repeats it, raw counts
+    pictures/           SVG files, loaded when a reader comes near them
+
+The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
+policy names by its hash; without it the page shows all of its tables one after another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from markupsafe import Markup
+
+from benchmarks.files import write_text_atomic
+from leaderboards import front, pages, summary
+from leaderboards.build import PAGE_TEMPLATES, TITLE, Gathered, Page, environment, gather, render
+from leaderboards.pictures import beside
+from leaderboards.style import COLOURS
+
+
+def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
+    """Writes the site into the folder and returns the path of its front page, as `build.build` does. Errors likewise.
+
+    Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
+    """
+    folder = Path(folder)
+    found = gather(run_dirs_or_records, folder / "index.html")
+    write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
+    write_text_atomic(folder / "index.html", front_page(title, found, folder))
+    _write_behind(title, found, folder)
+    return found.page(folder / "index.html")
+
+
+def _write_behind(title: str, found: Gathered, folder: Path) -> None:
+    """Writes the pages of algorithms and of cells."""
+    made, style = environment(partial(beside, folder, up="../")), _style()
+    common = {"title": title, "style": Markup(style), "style_hash": csp_hash(style)}
+    made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
+    for page in pages.algorithm_pages(found.sections):
+        text = made.get_template("algorithm.html.j2").render(page=page, **common)
+        write_text_atomic(folder / page.file, text, durable=False)
+    for entry in found.entries:
+        counts, broken = pages.raw_counts(entry)
+        name = summary.cell_name(entry.record.cell)
+        text = made.get_template("cell.html.j2").render(entry=entry, name=name, counts=counts, broken=broken, **common)
+        write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
+
+
+def front_page(title: str, found: Gathered, folder: Path) -> str:
+    """Returns the front page, and writes its pictures into the folder."""
+    template = environment(partial(beside, folder)).get_template("front.html.j2")
+    style, script = _style(), (PAGE_TEMPLATES / "front.js").read_text(encoding="utf-8")
+    return template.render(
+        title=title,
+        style=Markup(style),
+        style_hash=csp_hash(style),
+        script=Markup(script),
+        script_hash=csp_hash(script),
+        views=front.views(found.sections),
+        found=found,
+        colour_of=lambda number: number % len(COLOURS),
+    )
+
+
+def csp_hash(text: str) -> str:
+    """Returns what a content security policy calls an inline style or script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _style() -> str:
+    """The style of all pages, that of the front page, and the colours of the algorithms."""
+    parts = [(PAGE_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "front.css")]
+    return "".join([*parts, *(f".c{i}::before {{ background: {colour}; }}\n" for i, colour in enumerate(COLOURS))])
