@@ -76,6 +76,8 @@ LEVELS: dict[str, Callable[[Sequence[Entry], Exported], Iterator[pd.DataFrame]]]
     "table": _of_sections(frames.table),
     "cells": _cells,
     "curves": _of_sections(frames.curves),
+    "points": _of_sections(frames.points),
+    "equal-tokens": _of_sections(frames.equal_tokens),
     "log": lambda entries, done: iter([frames.log(entries)]),
     "problems": lambda entries, done: iter([frames.problems(entries)]),
     "completions": _completions,

@@ -4,6 +4,8 @@
     cells          a row for each run and dataset: its gap, what it cost, and the settings that matter
     curves         pass@k: a row for each algorithm, dataset and k
     log            the training logs: a row for each run and step
+    points         a row for each model that was evaluated along a training: the base, checkpoints, the trained policy
+    equal_tokens   the algorithms at equal generated tokens (`equal_cost.py`)
     problems       a row for each run and problem: counts, and the estimates of pass@k
     completions    a row for each stored completion, with the question and the gold answer (`completion_tables.py`)
 
@@ -13,6 +15,7 @@ Numbers come from `sections.py`, as those of the page do.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +26,7 @@ from benchmarks.records.training_log import HEADLINES, read_training_log
 from benchmarks.statistics.comparison import BaseStanding, Standing
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import COVER_AT, Gap
-from leaderboards import plots, summary
+from leaderboards import equal_cost, plots, summary
 from leaderboards.load import Entry, counts_of
 from leaderboards.sections import CellRow, Section, known
 
@@ -242,6 +245,49 @@ def training_log(entry: Entry) -> pd.DataFrame | None:
     return found.astype({name: float for name in HEADLINES})
 
 
+def points(sections: Sequence[Section]) -> pd.DataFrame:
+    """What was evaluated along each training, by tokens generated so far: the base (step 0), checkpoints, the end."""
+    rows: list[dict[str, Any]] = []
+    for section, verdict in itertools.product(sections, VERDICTS):
+        base = equal_cost.judged(section.base, verdict)
+        at_k = float(base.pass_at_k(section.k).mean()) if base else None
+        for row in section.counting:
+            for one in equal_cost.evaluated(section, row, verdict, []):
+                first, last = (float(x) for x in one.counts.curve([1, section.k]).mean(axis=0))
+                rows.append({
+                    **_names(row.entry, section.key.dataset), "verdict": verdict, "step": one.step,
+                    "tokens": one.tokens, "completions": one.completions, "pass_at_1": first, "pass_at_k": last,
+                    "gap": None if at_k is None else at_k - first, "k": section.k, "section": section.number,
+                })  # fmt: skip
+    measures = ("step", "tokens", "completions", "pass_at_1", "pass_at_k", "gap", "k", "section")
+    return _frame(rows, ["suite", "dataset", "verdict", "label", "algorithm", "variant", "seed", "cell", *measures])
+
+
+def equal_tokens(sections: Sequence[Section]) -> pd.DataFrame:
+    """The algorithms at the tokens of the cheapest run. One that cannot be compared has a row with the reason."""
+    rows: list[dict[str, Any]] = []
+    for section, verdict in itertools.product(sections, VERDICTS):
+        found = equal_cost.equal_tokens(section, verdict)
+        if found is None:
+            continue
+        common = {"suite": _suite(section), "dataset": section.key.dataset, "verdict": verdict, "k": section.k,
+                  "target_tokens": found.target, "section": section.number}  # fmt: skip
+        standings = {one.name: one for one in found.comparison.standings}
+        for label in dict.fromkeys([*standings, *section.groups]):
+            read = [one for one in found.readings if one.row.label == label]
+            remarks = [why for row, why in (*found.left_out, *found.unused) if row.label == label]
+            rows.append({
+                **common, **_who(section, label), **(_of_standing(standings[label]) if read else {}),
+                "seeds": len(read), "interpolated": sum(one.is_interpolated for one in read),
+                "between_low": min((one.between[0] for one in read), default=None),
+                "between_high": max((one.between[1] for one in read), default=None),
+                "remarks": "; ".join(remarks) or None,
+            })  # fmt: skip
+    measures = [column for name in MEASURES for column in _columns(name)]
+    about = ["target_tokens", "interpolated", "between_low", "between_high"]
+    return _frame(rows, [*GROUP, *about, "place_first", "place_last", "group", *measures, "k", "remarks", "section"])
+
+
 def problems(entries: Iterable[Entry]) -> pd.DataFrame:
     """The problems of all runs. Counts that are damaged or not their record's: Failure."""
     frames = []
@@ -320,7 +366,8 @@ def _frame(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> pd.DataFr
 _WHOLE = (
     "seed", "seeds", "place_first", "place_last", "k", "n_problems", "gained", "lost", "verifier_errors", "steps",
     "updates", "group_size", "prompts_per_step", "training_completions", "training_tokens", "evaluation_completions",
-    "evaluation_tokens", "section",
+    "evaluation_tokens", "section", "step", "tokens", "completions", "target_tokens", "interpolated", "between_low",
+    "between_high",
 )  # fmt: skip
 _TEXT = (
     "suite", "dataset", "verdict", "label", "algorithm", "variant", "cell", "status", "group", "engine", "base_model",

@@ -71,15 +71,15 @@ def comparison(
     at, samples = k or 1, cover_samples(*everyone)
     scores = Scores(
         algorithms={
-            name: np.stack([_scores(counts, at, samples) for counts in seeds]) for name, seeds in judged.items()
+            name: np.stack([scores_of(counts, at, samples) for counts in seeds]) for name, seeds in judged.items()
         },
-        base_NQ=_scores(reference, at, samples) if reference else None,
+        base_NQ=scores_of(reference, at, samples) if reference else None,
         binary_at_k=near_binary(at, *everyone),
         binary_base=reference is not None and near_binary(at, reference),
     )
     return compare(scores, confidence)
 
 
-def _scores(counts: Counts, k: int, samples: int) -> Floats:
+def scores_of(counts: Counts, k: int, samples: int) -> Floats:
     """(N, Q): pass@1, pass@k and Cover@tau of every problem."""
     return np.column_stack([counts.curve([1, k]), *(g_pass_at_k(counts, samples, tau) for tau in COVER_AT)])

@@ -77,6 +77,17 @@ class Runs:
         """pass@k of the base and of each algorithm on each dataset, with pointwise bands over problems and seeds."""
         return frames.curves(self.sections)
 
+    def points(self) -> pd.DataFrame:
+        """What was evaluated along each training, by tokens generated: the base, checkpoints, the trained policy."""
+        return frames.points(self.sections)
+
+    def equal_tokens(self) -> pd.DataFrame:
+        """The algorithms at equal generated tokens: means over seeds, interpolated between evaluated checkpoints.
+
+        An algorithm that cannot be compared has a row whose `remarks` say why.
+        """
+        return frames.equal_tokens(self.sections)
+
     def log(self) -> pd.DataFrame:
         """The training logs: a row for each run and step."""
         return frames.log(self.entries)

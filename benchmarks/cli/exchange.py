@@ -45,18 +45,27 @@ def import_(
 
 def export(
     runs: Annotated[Path, typer.Argument(help="Folder of all runs, a suite's runs, or a cell.")],
-    to: Annotated[Path, typer.Option("--to", help="The .csv or .parquet file to write.")],
+    to: Annotated[Path, typer.Option("--to", help="The .csv or .parquet file to write; a folder for all.")],
     level: Annotated[
-        str, typer.Option("--level", help="table, cells, curves, log, problems or completions.")
+        str,
+        typer.Option("--level", help="table, cells, curves, points, equal-tokens, log, problems, completions, or all."),
     ] = "cells",
 ) -> None:
     """Write the results under RUNS as one table.
 
     The levels are table (algorithms, means over seeds), cells (single runs, with costs and settings), curves (pass@k),
-    log (training, step by step), problems, and completions. docs/api.md names their columns.
+    points (checkpoints that were evaluated), equal-tokens (algorithms at equal cost), log (training, step by step),
+    problems, and completions. docs/api.md names their columns. The level all writes the data behind the leaderboard
+    into a folder: data.json, CSV files and a BibTeX file (docs/data.md).
     """
     from leaderboards.export import export as write
+    from leaderboards.exports import write_all
 
+    if level == "all":
+        for reason in write_all(runs, to):
+            print(f"not exported: {reason}", file=sys.stderr)
+        print(f"{to} has data.json, CSV files and leaderboard.bib")
+        return
     done = write(runs, to, level)
     for reason in done.left_out:
         print(f"not exported: {reason}", file=sys.stderr)
