@@ -50,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "files", "outside", "progress", "seeds", "settings", "stops", "tasks", "verifiers"),
         *("statistics", "records", "engines"),
     },
-    "leaderboards": {"errors", "files", "tasks", "statistics", "records", "evaluation"},
+    "leaderboards": {"errors", "files", "settings", "strict_yaml", "tasks", "statistics", "records", "evaluation"},
     "runs": {
         *("errors", "files", "outside", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records"),
         *("algorithms", "engines", "launchers", "importers", "suites", "evaluation"),
