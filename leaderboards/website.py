@@ -4,6 +4,7 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
+    studies/            a page for each study in which an algorithm was tuned
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -15,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from benchmarks.files import write_text_atomic
 from leaderboards import front, pages, summary
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
+from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES
+from leaderboards.tuning import Study
 
 
 def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
@@ -34,11 +38,21 @@ def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: P
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = gather(run_dirs_or_records, folder / "index.html")
+    found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
     write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
     write_text_atomic(folder / "index.html", front_page(title, found, folder))
     _write_behind(title, found, folder)
     return found.page(folder / "index.html")
+
+
+def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
+    """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
+    studies = []
+    for one in found.studies:
+        page = f"studies/{front.slug(one.summary.study)}.html"
+        write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
+        studies.append(Study(one.summary, page))
+    return replace(found, studies=tuple(studies))
 
 
 def _write_behind(title: str, found: Gathered, folder: Path) -> None:
