@@ -24,6 +24,8 @@ from leaderboards.sections import Section, known
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
 VERDICT_NAMES: dict[JudgedBy, str] = {"answer": "answer", "sound": "answer with a sound chain"}
+EQUAL_STEPS, EQUAL_TOKENS = "equal steps", "equal generated tokens"
+"""The budgets that algorithms are compared at. `budgets.py` has the second."""
 show_points = summary.typeset(summary.points)
 show_bounds = summary.typeset(summary.bounds)
 
@@ -57,7 +59,7 @@ class View:
 
     id: str
     choices: dict[str, str]
-    """What a reader chooses it by: dataset, verdict, and more where several are there."""
+    """What a reader chooses it by: dataset, budget, verdict, and more where several are there."""
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     picture: Plot | None
@@ -67,10 +69,19 @@ class View:
     """The level of the intervals, for a whole column at once."""
     remarks: tuple[str, ...]
     section: int
+    verdict: JudgedBy
+    notes: tuple[str, ...] = ()
+    """What stands below the table."""
+
+    @property
+    def name(self) -> str:
+        """What heads the table."""
+        budget = "" if self.choices["budget"] == EQUAL_STEPS else f", at {self.choices['budget']}"
+        return f"{self.choices['dataset']}, by {self.choices['verdict']}{budget}"
 
 
 def views(sections: Sequence[Section]) -> list[View]:
-    """All tables of the front page, in the order of the sections."""
+    """The tables at equal steps, in the order of the sections."""
     found = []
     for section in sections:
         joint = {verdict: _joint(section, verdict, one) for verdict, one in section.comparisons.items()}
@@ -89,9 +100,9 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
     first = section.rows[0].entry.record
     gaps = {one.name: one.from_base.gap for one in crossed.standings if one.from_base} if crossed else {}
     groups = {one.name: one.place.group for one in comparison.standings if one.place}
-    rows = [_row(section, one, groups, gaps) for one in joint.standings]
+    rows = [row(section, one, groups, gaps) for one in joint.standings]
     if joint.base:
-        rows.insert(0, _base_row(joint.base, crossed.base if crossed else None))
+        rows.insert(0, base_row(joint.base, crossed.base if crossed else None))
     more = f" (section {section.number})" if section.apart else ""
     return View(
         id=f"view-{section.number}-{verdict}",
@@ -99,6 +110,7 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
             "suite": first.suite.name,
             "base model": first.cell.base_model,
             "dataset": f"{section.key.dataset}{more}",
+            "budget": EQUAL_STEPS,
             "verdict": VERDICT_NAMES[verdict],
         },
         columns=_columns(section.k, verdict),
@@ -107,8 +119,9 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
         k=section.k,
         n_problems=section.rows[0].evaluation.n_problems,
         level=section.key.confidence or 0.95,
-        remarks=(*section.apart, *_refusals(comparison)),
+        remarks=(*section.apart, *refusals(comparison)),
         section=section.number,
+        verdict=verdict,
     )
 
 
@@ -138,13 +151,15 @@ def _joint(section: Section, verdict: JudgedBy, comparison: Comparison) -> Compa
     return found
 
 
-def _refusals(comparison: Comparison) -> tuple[str, ...]:
+def refusals(comparison: Comparison) -> tuple[str, ...]:
+    """Returns a sentence that says why nobody has a place, where that is so."""
     if comparison.base and comparison.base.refused:
         return ("Nobody is ranked here, because next to nothing is within the base's reach.",)
     return () if comparison.placed else ("Nobody is ranked yet, because no algorithm has enough seeds.",)
 
 
-def _row(section: Section, one: Standing, groups: dict[str, str], other: dict[str, Estimate]) -> Row:
+def row(section: Section, one: Standing, groups: dict[str, str], other: dict[str, Estimate]) -> Row:
+    """The row of an algorithm. `groups`: the letters of those that are placed; `other`: gaps by the other verdict."""
     since, group = one.from_base, groups.get(one.name)
     cells = (
         _share(since.gap if since else None),
@@ -161,7 +176,8 @@ def _row(section: Section, one: Standing, groups: dict[str, str], other: dict[st
     return Row(one.name, cells, section.colours[one.name], f"algorithms/{slug(one.name)}.html", note)
 
 
-def _base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+def base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+    """The row of the base. `other`: the base by the other verdict, where that is known."""
     none = Cell("–")
     cells = (
         *(_share(base.own_gap), none, _share(base.pass_at_1), _share(base.pass_at_k), none),

@@ -23,7 +23,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import front, pages, summary
+from leaderboards import budgets, pages, summary
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
 from leaderboards.study_page import render_study
@@ -80,7 +80,7 @@ def front_page(title: str, found: Gathered, folder: Path) -> str:
         style_hash=csp_hash(style),
         script=Markup(script),
         script_hash=csp_hash(script),
-        views=front.views(found.sections),
+        views=budgets.views(found.sections),
         found=found,
         colour_of=lambda number: number % len(COLOURS),
     )
