@@ -13,9 +13,10 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from benchmarks.errors import Failure
+from benchmarks.statistics.counts import Counts
 from leaderboards import frames, plots
 from leaderboards.front import slug
-from leaderboards.load import Entry, plain
+from leaderboards.load import Entry, counts_of, plain
 from leaderboards.pictures import Plot, logs, plot
 from leaderboards.sections import CellRow, Section
 from leaderboards.summary import cell_name
@@ -135,10 +136,13 @@ def cell_file(entry: Entry) -> str:
 def raw_counts(entry: Entry) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Returns the counts by dataset, and what cannot be read."""
     try:
-        found = frames.problems([entry])
+        found = {name: counts_of(entry, evaluation) for name, evaluation in entry.record.evaluations.items()}
     except Failure as error:
         return {}, [plain(error, entry.path.parent)]
-    if found.empty:
-        return {}, []
-    columns = [name for name in ("problem_id", "n", "correct", "sound", *frames.NOT_CORRECT) if name in found.columns]
-    return {str(name): part[columns] for name, part in found.groupby("dataset", sort=False)}, []
+    return {name: _table(counts) for name, counts in found.items()}, []
+
+
+def _table(counts: Counts) -> pd.DataFrame:
+    verdicts = {name: counts.verdicts(name) for name in ("sound", *frames.NOT_CORRECT)}
+    known = {name: column for name, column in verdicts.items() if column is not None}
+    return pd.DataFrame({"problem_id": counts.problem_ids, "n": counts.n_N, "correct": counts.c_N, **known})
