@@ -4,9 +4,13 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
+<<<<<<< HEAD
     data/, data.html    the data as JSON, CSV and BibTeX, and what it means
     cited.html          numbers of others
     changelog.html      what was added when, if the records are the published ones
+=======
+    studies/            a page for each study in which an algorithm was tuned
+>>>>>>> main
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -18,6 +22,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +30,13 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import about, budgets, pages, summary
+from leaderboards import about, budgets, front, pages, summary
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
+from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES
+from leaderboards.tuning import Study
 
 
 def build_site(
@@ -46,7 +53,7 @@ def build_site(
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = gather(run_dirs_or_records, folder / "index.html")
+    found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
     write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
     made = about.built(found, commit)
     write_text_atomic(folder / "index.html", front_page(title, found, folder, made))
@@ -54,6 +61,16 @@ def build_site(
     about.write(found, made, folder, environment(partial(beside, folder)), common)
     _write_behind(common, found, folder)
     return found.page(folder / "index.html")
+
+
+def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
+    """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
+    studies = []
+    for one in found.studies:
+        page = f"studies/{front.slug(one.summary.study)}.html"
+        write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
+        studies.append(Study(one.summary, page))
+    return replace(found, studies=tuple(studies))
 
 
 def _write_behind(common: Mapping[str, Any], found: Gathered, folder: Path) -> None:
