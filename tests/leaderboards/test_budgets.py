@@ -20,14 +20,18 @@ def fast(monkeypatch):
     monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
 
 
+def write_budgets(folder: Path) -> Path:
+    """Three seeds each of one that generated 1000 tokens, and of one that generated twice as many."""
+    write_run(folder, "base", {"test": counts(BASE)})
+    for seed in range(3):
+        run(folder, "grpo", 1000, seed=seed)
+        run(folder, "dapo", 2000, {40: (800, counts(HALF))}, seed=seed)
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """Three seeds each of one that generated 1000 tokens, and of one that generated twice as many."""
-    write_run(tmp_path / "runs", "base", {"test": counts(BASE)})
-    for seed in range(3):
-        run(tmp_path / "runs", "grpo", 1000, seed=seed)
-        run(tmp_path / "runs", "dapo", 2000, {40: (800, counts(HALF))}, seed=seed)
-    return tmp_path / "runs"
+    return write_budgets(tmp_path / "runs")
 
 
 def views_of(root: Path) -> list[budgets.View]:
