@@ -4,13 +4,10 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
-<<<<<<< HEAD
     data/, data.html    the data as JSON, CSV and BibTeX, and what it means
     cited.html          numbers of others
     changelog.html      what was added when, if the records are the published ones
-=======
     studies/            a page for each study in which an algorithm was tuned
->>>>>>> main
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
