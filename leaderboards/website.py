@@ -22,8 +22,10 @@ from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
 from leaderboards import front, pages, summary
+from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
-from leaderboards.pictures import beside
+from leaderboards.cores import cores
+from leaderboards.sections import measure_all
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES
 
@@ -34,31 +36,36 @@ def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: P
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = gather(run_dirs_or_records, folder / "index.html")
-    write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
-    write_text_atomic(folder / "index.html", front_page(title, found, folder))
-    _write_behind(title, found, folder)
+    with cores() as spread:
+        found = gather(run_dirs_or_records, folder / "index.html")
+        measure_all(found.sections, spread)
+        album = Album()
+        texts = {**_behind(title, found, album), "details.html": render(title, found, album.show, "index.html")}
+        texts["index.html"] = front_page(title, found, album)
+        album.draw(folder, spread)
+    for name, text in texts.items():
+        write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
     return found.page(folder / "index.html")
 
 
-def _write_behind(title: str, found: Gathered, folder: Path) -> None:
-    """Writes the pages of algorithms and of cells."""
-    made, style = environment(partial(beside, folder, up="../")), _style()
+def _behind(title: str, found: Gathered, album: Album) -> dict[str, str]:
+    """The pages of algorithms and of cells, by their addresses."""
+    made, style, texts = environment(partial(album.show, up="../")), _style(), {}
     common = {"title": title, "style": Markup(style), "style_hash": csp_hash(style)}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
     for page in pages.algorithm_pages(found.sections):
-        text = made.get_template("algorithm.html.j2").render(page=page, **common)
-        write_text_atomic(folder / page.file, text, durable=False)
+        texts[page.file] = made.get_template("algorithm.html.j2").render(page=page, **common)
     for entry in found.entries:
         counts, broken = pages.raw_counts(entry)
         name = summary.cell_name(entry.record.cell)
         text = made.get_template("cell.html.j2").render(entry=entry, name=name, counts=counts, broken=broken, **common)
-        write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
+        texts[pages.cell_file(entry)] = text
+    return texts
 
 
-def front_page(title: str, found: Gathered, folder: Path) -> str:
-    """Returns the front page, and writes its pictures into the folder."""
-    template = environment(partial(beside, folder)).get_template("front.html.j2")
+def front_page(title: str, found: Gathered, album: Album) -> str:
+    """The front page."""
+    template = environment(album.show).get_template("front.html.j2")
     style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
     return template.render(
         title=title,
