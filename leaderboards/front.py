@@ -6,10 +6,9 @@ Numbers are means over seeds. The intervals of a column hold at once: each has t
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
 from leaderboards import frames, plots, summary
-from leaderboards.pictures import Plot, plot
+from leaderboards.pictures import Plot, slug
 from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
@@ -83,12 +82,6 @@ class View:
 def views(sections: Sequence[Section]) -> list[View]:
     """The tables at equal steps, in the order of the sections."""
     return [_view(section, verdict) for section in sections for verdict in section.comparisons]
-
-
-def slug(text: str) -> str:
-    """Returns a file name for any label. Two labels never share one."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _view(section: Section, verdict: JudgedBy) -> View:
@@ -219,4 +212,4 @@ def _picture(section: Section, verdict: JudgedBy, comparison: Comparison) -> Plo
     caption = f"pass@k of {'the base and of ' if base else ''}{best.name}, the best by pass@1, with pointwise bands."
     if places:
         caption += f" Their means cross at k ≈ {' and '.join(summary.number(round(k, 1)) for k in places)}."
-    return plot(plots.curves(shown, marks=places), f"front-{section.number}-{verdict}", caption)
+    return Plot(partial(plots.curves, shown, marks=places), caption, f"front-{section.number}-{verdict}")
