@@ -6,8 +6,6 @@ Numbers are means over seeds. The intervals of a column hold at once: each has t
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +16,10 @@ from benchmarks.statistics.crossing import roots
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
-from leaderboards import frames, measure, plots, summary
+from leaderboards import frames, plots, summary
+from leaderboards.addresses import list_file, section_file, slug
 from leaderboards.pictures import Plot, plot
-from leaderboards.sections import Section, known
+from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
 VERDICT_NAMES: dict[JudgedBy, str] = {"answer": "answer", "sound": "answer with a sound chain"}
@@ -67,21 +66,17 @@ class View:
     """The level of the intervals, for a whole column at once."""
     remarks: tuple[str, ...]
     section: int
+    more: str
+    """The address of its page of plots and pairs, and in `problems` that of its problems, from the front page."""
+    problems: str
 
 
 def views(sections: Sequence[Section]) -> list[View]:
     """All tables of the front page, in the order of the sections."""
     found = []
     for section in sections:
-        joint = {verdict: _joint(section, verdict, one) for verdict, one in section.comparisons.items()}
-        found += [_view(section, verdict, joint) for verdict in joint]
+        found += [_view(section, verdict, section.joint) for verdict in section.comparisons]
     return found
-
-
-def slug(text: str) -> str:
-    """Returns a file name for any label. Two labels never share one."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Comparison]) -> View:
@@ -109,6 +104,8 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
         level=section.key.confidence or 0.95,
         remarks=(*section.apart, *_refusals(comparison)),
         section=section.number,
+        more=section_file(section),
+        problems=list_file(section),
     )
 
 
@@ -126,16 +123,6 @@ def _columns(k: int, verdict: JudgedBy) -> tuple[str, ...]:
         "tokens",
         "seeds",
     )
-
-
-def _joint(section: Section, verdict: JudgedBy, comparison: Comparison) -> Comparison:
-    """The same comparison with intervals that hold for all of its algorithms at once."""
-    n_algorithms, alpha = len(comparison.standings), 1 - (section.key.confidence or 0.95)
-    base = known([section.base] if section.base else [])
-    seeds = {label: known(rows) for label, rows in section.groups.items()}
-    found = measure.comparison(base[0] if base else None, seeds, section.key.k, 1 - alpha / n_algorithms, verdict)
-    assert found is not None, "there is a comparison at another level"
-    return found
 
 
 def _refusals(comparison: Comparison) -> tuple[str, ...]:

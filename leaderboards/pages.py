@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from benchmarks.errors import Failure
 from leaderboards import frames, plots
-from leaderboards.front import slug
+from leaderboards.addresses import slug
 from leaderboards.load import Entry, plain
 from leaderboards.pictures import Plot, logs, plot
 from leaderboards.sections import CellRow, Section

@@ -20,6 +20,7 @@ from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
+from leaderboards.by_problem import ByProblem, by_problem
 from leaderboards.load import Broken, Entry, counts_of, plain
 from leaderboards.plots import Line
 from leaderboards.style import colours_of
@@ -97,6 +98,21 @@ class Section:
     def comparisons(self) -> Mapping[JudgedBy, Comparison]:
         """By verdict: the algorithms over their seeds."""
         return _compare(self.key, self.base, self.groups)
+
+    @functools.cached_property
+    def joint(self) -> Mapping[JudgedBy, Comparison]:
+        """The same with intervals of single algorithms that hold for all of them at once (Bonferroni)."""
+        alpha = 1 - (self.key.confidence or 0.95)
+        n_algorithms = max(1, sum(1 for rows in self.groups.values() if known(rows)))
+        return _compare(self.key._replace(confidence=1 - alpha / n_algorithms), self.base, self.groups)
+
+    @functools.cached_property
+    def estimates(self) -> Mapping[JudgedBy, ByProblem]:
+        """By verdict: pass@1 and pass@k of every model on each problem; the base has the label `base`."""
+        groups = {BASE: [self.base] if self.base else [], **self.groups}
+        seeds = {label: known(rows) for label, rows in groups.items()}
+        found = {verdict: by_problem(seeds, self.k, verdict) for verdict in VERDICTS}
+        return {verdict: one for verdict, one in found.items() if one is not None}
 
     @property
     def cover_samples(self) -> int | None:

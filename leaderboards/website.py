@@ -12,20 +12,19 @@ policy names by its hash; without it the page shows all of its tables one after 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import front, pages, summary
+from leaderboards import behind, front, pages, summary
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
 from leaderboards.style import COLOURS
-from leaderboards.templating import TEMPLATES
+from leaderboards.templating import TEMPLATES, csp_hash
 
 
 def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
@@ -35,6 +34,8 @@ def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: P
     """
     folder = Path(folder)
     found = gather(run_dirs_or_records, folder / "index.html")
+    unread = behind.write_behind(title, found.sections, folder)
+    found = replace(found, broken=(*found.broken, *unread))
     write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
     write_text_atomic(folder / "index.html", front_page(title, found, folder))
     _write_behind(title, found, folder)
@@ -70,11 +71,6 @@ def front_page(title: str, found: Gathered, folder: Path) -> str:
         found=found,
         colour_of=lambda number: number % len(COLOURS),
     )
-
-
-def csp_hash(text: str) -> str:
-    """Returns what a content security policy calls an inline style or script by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _style() -> str:

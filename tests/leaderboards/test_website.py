@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards import pages, style
-from leaderboards.front import slug
+from leaderboards.addresses import slug
 from leaderboards.website import build_site
 from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run
 
