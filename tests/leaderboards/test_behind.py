@@ -5,29 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA, SAMPLE, Meta, write_tables
 from leaderboards.website import build_site
-from tests.leaderboards.factory import Elements, draw_counts, words, write_run
+from tests.leaderboards.factory import Elements, draw_counts, words, write_run, write_samples
 
 PROBLEMS = 12
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m {{ 7 * 7 }}"
 BASE = {"test": draw_counts(0.2, PROBLEMS, 1, spread=4.0)}
 TRAINED = {"test": draw_counts(0.7, PROBLEMS, 2, spread=4.0)}
-
-
-def write_samples(run: Path, dataset: str, ids: list[str], text: str, answer: str | None = "5") -> Path:
-    """Two stored completions of each problem, as a submission has them."""
-    rows = [
-        {"problem_id": one, "round": 0, "sample": i, "text": text, "verdict": "wrong", "answer": answer, "chain": False,
-         "tokens": 7, "finished": i == 0, "seed": 3}
-        for one in ids for i in (1, 0)
-    ]  # fmt: skip
-    path = run / "eval" / dataset / SAMPLE
-    write_tables(path, [pa.Table.from_pylist(rows, COMPLETIONS_SCHEMA)], Meta("q", "sample", len(rows), 1.0, "e"))
-    return path
 
 
 def write_suite(folder: Path) -> Path:
