@@ -8,6 +8,7 @@
     cited.html          numbers of others
     changelog.html      what was added when, if the records are the published ones
     studies/            a page for each study in which an algorithm was tuned
+    sections/, pairs/, problems/    what `behind.py` makes
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -16,8 +17,6 @@ policy names by its hash; without it the page shows all of its tables one after 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -27,15 +26,15 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import about, budgets, pages, summary
+from leaderboards import about, behind, budgets, pages, summary
+from leaderboards.addresses import slug
 from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.cores import cores
-from leaderboards.pictures import slug
 from leaderboards.sections import measure_all
 from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
-from leaderboards.templating import TEMPLATES
+from leaderboards.templating import TEMPLATES, csp_hash
 from leaderboards.tuning import Study
 
 
@@ -59,7 +58,10 @@ def build_site(
         album, made = Album(), about.built(found, commit)
         common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
         about.write(found, made, folder, environment(album.show), common)
-        texts = {**_behind(common, found, album), "details.html": render(title, found, album.show, "index.html")}
+        texts, unread = behind.pages(title, found.sections, album)
+        found = replace(found, broken=(*found.broken, *unread))
+        texts |= _single_pages(common, found, album)
+        texts["details.html"] = render(title, found, album.show, "index.html")
         texts["index.html"] = front_page(title, found, album, made)
         album.draw(folder, spread)
     for name, text in texts.items():
@@ -77,7 +79,7 @@ def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
     return replace(found, studies=tuple(studies))
 
 
-def _behind(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
+def _single_pages(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
     """The pages of algorithms and of cells, by their addresses. `common`: what every page needs."""
     made, texts = environment(partial(album.show, up="../")), {}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
@@ -106,11 +108,6 @@ def front_page(title: str, found: Gathered, album: Album, made: about.Built) -> 
         made=made,
         colour_of=lambda number: number % len(COLOURS),
     )
-
-
-def csp_hash(text: str) -> str:
-    """Returns what a content security policy calls an inline style or script by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _style() -> str:

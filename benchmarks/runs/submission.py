@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluation.completions import Meta, read_meta, read_tables, write_tables
+from benchmarks.evaluation.completions import SAMPLE, Meta, read_meta, read_tables, write_tables
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import content_hash, file_sha256, read_text
 from benchmarks.records.evaluated import read_evaluated
@@ -44,7 +44,7 @@ GRADED = 300
 """Completions of a dataset that are judged again."""
 PROBLEMS, SAMPLES = 16, 4
 """A submission holds the first samples of problems that are spread evenly over the dataset."""
-SAMPLE, COMPLETIONS = "sample.parquet", "completions.parquet"
+COMPLETIONS = "completions.parquet"
 _DRAFT = ".draft"
 _OF_A_MACHINE = re.compile(r"(?<![\w.:/])(?:/|~/|[A-Za-z]:\\)[\w.-]+[/\\]?")
 """A path from the root of a file system, but not one inside of an address."""

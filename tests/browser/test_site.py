@@ -18,7 +18,12 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe i
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH")]
 
-PAGES = ["index.html", "details.html", "algorithms/grpo.html", "cells/ppo-s0-*.html", "data.html", "cited.html"]
+PAGES = [
+    *("index.html", "details.html", "data.html", "cited.html", "algorithms/grpo.html", "cells/ppo-s0-*.html"),
+    *("pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html", "sections/countdown-test-*.html"),
+    "problems/countdown-ood-????????.html",
+]
+"""One of each kind, as patterns."""
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -171,5 +176,20 @@ def test_axe_finds_nothing(browser, site: Path, name: str, width: str, scheme: s
         found = axe.Axe().run(page).response["violations"]
         folder = Path(os.environ.get("RLVR_GAP_SCREENSHOTS") or tmp_path)
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{path.stem.split('-')[0]}-{width}-{scheme}.png")
+        kind = path.parent.name if path.parent != site else ""
+        page.screenshot(path=folder / f"{kind}-{path.stem.split('-')[0]}-{width}-{scheme}.png".lstrip("-"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+
+
+@pytest.mark.parametrize("name", ["pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html"])
+def test_what_is_folded_opens_by_the_keyboard(browser, site: Path, name: str):
+    [path] = site.glob(name)
+    for page in opened(browser, path, "phone"):
+        folded = page.locator("details:not([open])").first
+        folded.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("details[open]").count() >= 1
+        found = axe.Axe().run(page).response["violations"]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"][0]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from leaderboards import pages, style
-from leaderboards.pictures import picture_name, slug
+from leaderboards.addresses import slug
+from leaderboards.pictures import picture_name
 from leaderboards.website import build_site
-from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run
+from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run, write_samples
 
 PROBLEMS = 24
 HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
@@ -21,11 +22,14 @@ BASE = {name: draw_counts(0.15, PROBLEMS, 1, spread=4.0) for name in ("test", "o
 
 def write_suite(folder: Path) -> Path:
     """A base, three seeds of two algorithms, and one seed of an algorithm with a hostile name."""
-    write_run(folder, "base", BASE)
+    base = write_run(folder, "base", BASE).parent
+    write_samples(base, "test", ["p0000", "p0009"], "1+2=3\n\\boxed{1+2}")
     for name, rate in (("grpo", 0.35), ("ppo", 0.5)):
         for seed in range(3):
             counts = {one: draw_counts(rate, PROBLEMS, 10 + seed, spread=4.0) for one in BASE}
-            write_log(write_run(folder, name, counts, BASE, seed=seed).parent, 5, seed)
+            run = write_run(folder, name, counts, BASE, seed=seed).parent
+            write_log(run, 5, seed)
+            write_samples(run, "test", ["p0000", "p0009"], f"{HOSTILE}\n{'long ' * 50}", None)
     write_run(
         folder, HOSTILE, {one: draw_counts(0.3, PROBLEMS, 50, spread=4.0) for one in BASE}, BASE, folder="hostile"
     )
