@@ -6,7 +6,7 @@ Numbers are means over seeds. The intervals of a column hold at once: each has t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,14 @@ from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
 from leaderboards import frames, plots, summary
-from leaderboards.addresses import list_file, section_file, slug
+from leaderboards.addresses import slug
 from leaderboards.pictures import Plot, plot
 from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
 VERDICT_NAMES: dict[JudgedBy, str] = {"answer": "answer", "sound": "answer with a sound chain"}
+EQUAL_STEPS, EQUAL_TOKENS = "equal steps", "equal generated tokens"
+"""The budgets that algorithms are compared at. `budgets.py` has the second."""
 show_points = summary.typeset(summary.points)
 show_bounds = summary.typeset(summary.bounds)
 
@@ -56,7 +58,7 @@ class View:
 
     id: str
     choices: dict[str, str]
-    """What a reader chooses it by: dataset, verdict, and more where several are there."""
+    """What a reader chooses it by: dataset, budget, verdict, and more where several are there."""
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     picture: Plot | None
@@ -66,27 +68,29 @@ class View:
     """The level of the intervals, for a whole column at once."""
     remarks: tuple[str, ...]
     section: int
-    more: str
-    """The address of its page of plots and pairs, and in `problems` that of its problems, from the front page."""
-    problems: str
+    verdict: JudgedBy
+    notes: tuple[str, ...] = ()
+    """What stands below the table."""
+
+    @property
+    def name(self) -> str:
+        """What heads the table."""
+        budget = "" if self.choices["budget"] == EQUAL_STEPS else f", at {self.choices['budget']}"
+        return f"{self.choices['dataset']}, by {self.choices['verdict']}{budget}"
 
 
 def views(sections: Sequence[Section]) -> list[View]:
-    """All tables of the front page, in the order of the sections."""
-    found = []
-    for section in sections:
-        found += [_view(section, verdict, section.joint) for verdict in section.comparisons]
-    return found
+    """The tables at equal steps, in the order of the sections."""
+    return [_view(section, verdict) for section in sections for verdict in section.comparisons]
 
 
-def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Comparison]) -> View:
-    comparison, joint, crossed = section.comparisons[verdict], joints[verdict], joints.get(OTHER[verdict])
+def _view(section: Section, verdict: JudgedBy) -> View:
+    comparison, crossed = section.comparisons[verdict], section.comparisons.get(OTHER[verdict])
     first = section.rows[0].entry.record
-    gaps = {one.name: one.from_base.gap for one in crossed.standings if one.from_base} if crossed else {}
-    groups = {one.name: one.place.group for one in comparison.standings if one.place}
-    rows = [_row(section, one, groups, gaps) for one in joint.standings]
-    if joint.base:
-        rows.insert(0, _base_row(joint.base, crossed.base if crossed else None))
+    gaps = {one.name: one.from_base.gap for one in crossed.joint if one.from_base} if crossed else {}
+    rows = [row(section, one, gaps) for one in comparison.joint]
+    if comparison.joint_base:
+        rows.insert(0, base_row(comparison.joint_base, crossed.joint_base if crossed else None))
     more = f" (section {section.number})" if section.apart else ""
     return View(
         id=f"view-{section.number}-{verdict}",
@@ -94,18 +98,18 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
             "suite": first.suite.name,
             "base model": first.cell.base_model,
             "dataset": f"{section.key.dataset}{more}",
+            "budget": EQUAL_STEPS,
             "verdict": VERDICT_NAMES[verdict],
         },
         columns=_columns(section.k, verdict),
         rows=tuple(rows),
-        picture=_picture(section, verdict, joint),
+        picture=_picture(section, verdict, comparison),
         k=section.k,
         n_problems=section.rows[0].evaluation.n_problems,
         level=section.key.confidence or 0.95,
-        remarks=(*section.apart, *_refusals(comparison)),
+        remarks=(*section.apart, *refusals(comparison)),
         section=section.number,
-        more=section_file(section),
-        problems=list_file(section),
+        verdict=verdict,
     )
 
 
@@ -125,14 +129,16 @@ def _columns(k: int, verdict: JudgedBy) -> tuple[str, ...]:
     )
 
 
-def _refusals(comparison: Comparison) -> tuple[str, ...]:
+def refusals(comparison: Comparison) -> tuple[str, ...]:
+    """Returns a sentence that says why nobody has a place, where that is so."""
     if comparison.base and comparison.base.refused:
         return ("Nobody is ranked here, because next to nothing is within the base's reach.",)
     return () if comparison.placed else ("Nobody is ranked yet, because no algorithm has enough seeds.",)
 
 
-def _row(section: Section, one: Standing, groups: dict[str, str], other: dict[str, Estimate]) -> Row:
-    since, group = one.from_base, groups.get(one.name)
+def row(section: Section, one: Standing, other: dict[str, Estimate]) -> Row:
+    """The row of an algorithm. `other`: gaps by the other verdict."""
+    since, group = one.from_base, one.place.group if one.place else ""
     cells = (
         _share(since.gap if since else None),
         Cell(group or "–", value=float(min(map(ord, group))) if group else None),
@@ -148,7 +154,8 @@ def _row(section: Section, one: Standing, groups: dict[str, str], other: dict[st
     return Row(one.name, cells, section.colours[one.name], f"algorithms/{slug(one.name)}.html", note)
 
 
-def _base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+def base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+    """The row of the base. `other`: the base by the other verdict, where that is known."""
     none = Cell("–")
     cells = (
         *(_share(base.own_gap), none, _share(base.pass_at_1), _share(base.pass_at_k), none),

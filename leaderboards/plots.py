@@ -169,10 +169,10 @@ def _top(lines: Sequence[Line]) -> float:
 
 def _draw(axes: Axes, line: Line, bands: bool) -> None:
     style = look(line.colour)
-    point = {"marker": mark(line.colour), "markersize": 5, "markeredgewidth": 0} if line.colour is not None else {}
-    sns.lineplot(
-        x=list(line.ks), y=100 * line.mean, ax=axes, estimator=None, errorbar=None, legend=False, **style, **point
-    )
+    point: dict[str, Any] = {}
+    if line.colour is not None:
+        point = {"marker": mark(line.colour), "markersize": 5, "markeredgewidth": 0}
+    axes.plot(line.ks, 100 * line.mean, **style, **point)  # seaborn's lineplot takes ten times as long for each line
     if bands and line.low is not None and line.high is not None:
         axes.fill_between(list(line.ks), 100 * line.low, 100 * line.high, color=style["color"], alpha=0.16, linewidth=0)
 
@@ -201,7 +201,7 @@ def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None
         figure, axes, columns = new_figure(names)
         for point in points:
             style: dict[str, Any] = {"color": COLOURS[point.colour % len(COLOURS)], "marker": mark(point.colour)}
-            sns.scatterplot(x=[point.cost], y=[100 * point.pass_at_1], ax=axes, s=70, legend=False, **style)
+            axes.scatter([point.cost], [100 * point.pass_at_1], s=70, edgecolors="white", linewidths=0.8, **style)
             shown[point.name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
         if base_pass_at_1 is not None:
             axes.axhline(100 * base_pass_at_1, **look(None))
@@ -255,9 +255,7 @@ def _draw_training(axes: Axes, run: Training, metric: str) -> None:
     shown = thinned(run.log[["step", metric]].dropna())
     scale = 100 if TRAINING_AXES[metric].endswith("(%)") else 1
     style = {**look(run.colour), "linewidth": 1.2, "alpha": 0.9}
-    sns.lineplot(
-        x=shown["step"], y=scale * shown[metric], ax=axes, estimator=None, errorbar=None, legend=False, **style
-    )
+    axes.plot(shown["step"], scale * shown[metric], **style)
 
 
 def thinned(log: pd.DataFrame, most: int = POINTS) -> pd.DataFrame:

@@ -34,9 +34,9 @@ def forest(sections: Sequence[Section]) -> pd.DataFrame:
     """The gap and its simultaneous interval by every verdict, smallest first; the base's own gap has the row `base`."""
     rows = []
     for section in sections:
-        for verdict, joint in section.joint.items():
-            found = [(BASE, joint.base.own_gap)] if joint.base else []
-            found += [(one.name, one.from_base.gap) for one in joint.standings if one.from_base]
+        for verdict, comparison in section.comparisons.items():
+            found = [(BASE, comparison.joint_base.own_gap)] if comparison.joint_base else []
+            found += [(one.name, one.from_base.gap) for one in comparison.joint if one.from_base]
             rows += [
                 {**frames.group(section, verdict, label), "k": section.k}
                 | {"gap": one.value, "gap_low": one.low, "gap_high": one.high}
@@ -49,9 +49,9 @@ def pareto(sections: Sequence[Section]) -> pd.DataFrame:
     """The gap over the tokens of training, as means over seeds, by tokens. `on_front`: no other is better in both."""
     rows = []
     for section in sections:
-        for verdict, joint in section.joint.items():
+        for verdict, comparison in section.comparisons.items():
             tokens = {label: mean_tokens(section, label) for label in section.groups}
-            costs = [(tokens[one.name], one.from_base.gap, one.name) for one in joint.standings if one.from_base]
+            costs = [(tokens[one.name], one.from_base.gap, one.name) for one in comparison.joint if one.from_base]
             known = sorted((cost, gap.value, label, gap) for cost, gap, label in costs if cost is not None)
             front = on_front([(cost, value) for cost, value, _, _ in known])
             rows += [

@@ -100,13 +100,6 @@ class Section:
         return _compare(self.key, self.base, self.groups)
 
     @functools.cached_property
-    def joint(self) -> Mapping[JudgedBy, Comparison]:
-        """The same with intervals of single algorithms that hold for all of them at once (Bonferroni)."""
-        alpha = 1 - (self.key.confidence or 0.95)
-        n_algorithms = max(1, sum(1 for rows in self.groups.values() if known(rows)))
-        return _compare(self.key._replace(confidence=1 - alpha / n_algorithms), self.base, self.groups)
-
-    @functools.cached_property
     def estimates(self) -> Mapping[JudgedBy, ByProblem]:
         """By verdict: pass@1 and pass@k of every model on each problem; the base has the label `base`."""
         groups = {BASE: [self.base] if self.base else [], **self.groups}

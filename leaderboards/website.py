@@ -4,6 +4,13 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
+    sections/           a page for each dataset: plots, and links to all pairs of models
+    pairs/              a page for each two models
+    problems/           a list of each dataset's problems, and a page for each of them
+    data/, data.html    the data as JSON, CSV and BibTeX, and what it means
+    cited.html          numbers of others
+    changelog.html      what was added when, if the records are the published ones
+    studies/            a page for each study in which an algorithm was tuned
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -12,40 +19,63 @@ policy names by its hash; without it the page shows all of its tables one after 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import behind, front, pages, summary
+from leaderboards import about, addresses, behind, budgets, pages, summary
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.pictures import beside
+from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES, csp_hash
+from leaderboards.tuning import Study
 
 
-def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
+def build_site(
+    run_dirs_or_records: Path | str | Iterable[Path | str],
+    folder: Path | str,
+    title: str = TITLE,
+    commit: str | None = None,
+) -> Page:
     """Writes the site into the folder and returns the path of its front page, as `build.build` does. Errors likewise.
+
+    `commit`: of the code that builds it, if the front page shall name it. The same files, title and commit give the
+    same bytes.
 
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = gather(run_dirs_or_records, folder / "index.html")
+    found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
     unread = behind.write_behind(title, found.sections, folder)
     found = replace(found, broken=(*found.broken, *unread))
     write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
-    write_text_atomic(folder / "index.html", front_page(title, found, folder))
-    _write_behind(title, found, folder)
+    made = about.built(found, commit)
+    write_text_atomic(folder / "index.html", front_page(title, found, folder, made))
+    common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
+    about.write(found, made, folder, environment(partial(beside, folder)), common)
+    _write_behind(common, found, folder)
     return found.page(folder / "index.html")
 
 
-def _write_behind(title: str, found: Gathered, folder: Path) -> None:
-    """Writes the pages of algorithms and of cells."""
-    made, style = environment(partial(beside, folder, up="../")), _style()
-    common = {"title": title, "style": Markup(style), "style_hash": csp_hash(style)}
+def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
+    """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
+    studies = []
+    for one in found.studies:
+        page = f"studies/{addresses.slug(one.summary.study)}.html"
+        write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
+        studies.append(Study(one.summary, page))
+    return replace(found, studies=tuple(studies))
+
+
+def _write_behind(common: Mapping[str, Any], found: Gathered, folder: Path) -> None:
+    """Writes the pages of algorithms and of cells. `common`: what every page needs."""
+    made = environment(partial(beside, folder, up="../"))
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
     for page in pages.algorithm_pages(found.sections):
         text = made.get_template("algorithm.html.j2").render(page=page, **common)
@@ -57,7 +87,7 @@ def _write_behind(title: str, found: Gathered, folder: Path) -> None:
         write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
 
 
-def front_page(title: str, found: Gathered, folder: Path) -> str:
+def front_page(title: str, found: Gathered, folder: Path, made: about.Built) -> str:
     """Returns the front page, and writes its pictures into the folder."""
     template = environment(partial(beside, folder)).get_template("front.html.j2")
     style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
@@ -67,8 +97,11 @@ def front_page(title: str, found: Gathered, folder: Path) -> str:
         style_hash=csp_hash(style),
         script=Markup(script),
         script_hash=csp_hash(script),
-        views=front.views(found.sections),
+        views=budgets.views(found.sections),
         found=found,
+        made=made,
+        list_file=addresses.list_file,
+        section_file=addresses.section_file,
         colour_of=lambda number: number % len(COLOURS),
     )
 

@@ -16,10 +16,11 @@ def leaderboard(
     ] = Path("leaderboards/site"),
 ) -> None:
     """Build a static site, which opens from disk, from all records under RUNS."""
+    from benchmarks.records.provenance import code
     from leaderboards.build import build
     from leaderboards.website import build_site
 
-    page = build(runs, out) if out.suffix == ".html" else build_site(runs, out)
+    page = build(runs, out) if out.suffix == ".html" else build_site(runs, out, commit=code())
     for diverged in page.diverged:
         print(f"diverged, and so not scored: {diverged}", file=sys.stderr)
     for broken in page.broken:

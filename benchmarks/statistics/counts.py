@@ -14,6 +14,7 @@ never dropped or padded. This is all that the statistics need, so counts that ca
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -98,10 +99,13 @@ class Counts:
         rows = zip(self.problem_ids, self.extra[name], strict=True)
         return np.array([_whole(problem_id, name, value) for problem_id, value in rows], dtype=np.int64)
 
-    @property
+    @functools.cached_property
     def s_N(self) -> Ints | None:
         """(N,): correct answers under a sound chain; None where the counts do not tell."""
-        return self.verdicts(SOUND)
+        sound_N = self.verdicts(SOUND)
+        if sound_N is not None:
+            sound_N.setflags(write=False)
+        return sound_N
 
     @property
     def has_sound(self) -> bool:
@@ -119,6 +123,10 @@ class Counts:
             return self
         if self.verdict == "sound":
             raise UsageError("these counts are judged by sound chains already: the answers alone are not in them.")
+        return self._judged_by_sound
+
+    @functools.cached_property
+    def _judged_by_sound(self) -> Counts:
         if self.s_N is None:
             raise UsageError("these counts do not tell sound chains apart: they have no column 'sound'.")
         if isinstance(self.design, SequentialDesign):
@@ -151,6 +159,8 @@ class Counts:
     def sorted(self) -> Counts:
         """The same by problem id: what depends on the order (a bootstrap) then does not depend on that of the file."""
         order = sorted(range(len(self.problem_ids)), key=self.problem_ids.__getitem__)
+        if order == list(range(len(order))):
+            return self
         return Counts(
             tuple(self.problem_ids[i] for i in order),
             self.n_N[order],

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from benchmarks.settings import K, Strict
-from benchmarks.statistics.designs import Floats
+from benchmarks.statistics.designs import Floats, Ints
 from benchmarks.statistics.intervals import bootstrap, mean_interval
 
 _TIE = 1e-12
@@ -78,8 +78,8 @@ def crossing(
     brackets = [(a[0], b[0], b[1]) for a, b in itertools.pairwise(apart) if a[1] != b[1]]
     places = roots(ks, difference_NK.mean(axis=0))
     found = [(_middle(places, low, high), low, sign) for low, high, sign in brackets]
-    drawn = bootstrap(difference_NK, lambda row_K: roots(ks, row_K), seed=seed) if found else []
-    spans = [_span(drawn, k, sign, confidence) for k, _, sign in found]
+    drawn = _roots(ks, bootstrap(difference_NK, seed=seed)) if found else None
+    spans = [_span(drawn, k, sign, confidence) for k, _, sign in found if drawn is not None]
     lead = signs[ks[0]]
     return Crossing(
         kind="none" if not found else "one" if len(found) == 1 else "several",
@@ -111,17 +111,23 @@ def _evidence(ks: Sequence[int], difference_NK: Floats, confidence: float) -> di
 
 def roots(ks: Sequence[int], difference_K: Floats) -> list[tuple[float, int]]:
     """Every (k, sign after it) at which the curve changes its sign, linear in log k; to touch is not to cross."""
-    exact_K = np.where(np.abs(difference_K) < _TIE, 0.0, difference_K)
-    apart = np.flatnonzero(exact_K)
-    sign_A = np.sign(exact_K[apart])
-    found = []
-    for at in np.flatnonzero(sign_A[1:] != sign_A[:-1]).tolist():
-        i, j = int(apart[at]), int(apart[at + 1])
-        a, b = float(exact_K[i]), float(exact_K[j])
-        # with ties between i and j, the first of them is where the curves meet
-        k = between(ks[i], ks[j], a / (a - b)) if j == i + 1 else float(ks[i + 1])
-        found.append((k, int(np.sign(b))))
-    return found
+    _, k_X, sign_X = _roots(ks, np.asarray(difference_K)[None])
+    return list(zip(k_X.tolist(), sign_X.tolist(), strict=True))
+
+
+def _roots(ks: Sequence[int], difference_RK: Floats) -> tuple[Ints, Floats, Ints]:
+    """`roots` of R curves: the row, the place and the sign after it, of each, by rows and then by k."""
+    k_K = np.asarray(ks, dtype=np.float64)
+    sign_RK = np.where(np.abs(difference_RK) < _TIE, 0, np.sign(difference_RK)).astype(np.int64)
+    # the last k before each at which the curves differ; -1: none
+    apart_RK = np.maximum.accumulate(np.where(sign_RK != 0, np.arange(len(ks)), -1), axis=1)[:, :-1]
+    before_RK = np.where(apart_RK < 0, 0, np.take_along_axis(sign_RK, apart_RK, axis=1))
+    row_X, j_X = np.nonzero(before_RK * sign_RK[:, 1:] < 0)
+    i_X, j_X = apart_RK[row_X, j_X], j_X + 1
+    a_X, b_X = difference_RK[row_X, i_X], difference_RK[row_X, j_X]
+    inside_X = k_K[i_X] * (k_K[j_X] / k_K[i_X]) ** (a_X / (a_X - b_X))
+    # with ties between i and j, the first of them is where the curves meet
+    return row_X, np.where(j_X == i_X + 1, inside_X, k_K[i_X + 1]), sign_RK[row_X, j_X]
 
 
 def _middle(places: Sequence[tuple[float, int]], low: int, high: int) -> float:
@@ -130,14 +136,15 @@ def _middle(places: Sequence[tuple[float, int]], low: int, high: int) -> float:
     return inside[len(inside) // 2]
 
 
-def _span(drawn: Sequence[list[tuple[float, int]]], k: float, sign: int, confidence: float) -> tuple[float, float]:
-    """Percentiles over the draws of the crossing in the same direction that is nearest to `k` on log k."""
-    alike = [[place for place, after in row if after == sign] for row in drawn]
-    nearest = [min(row, key=lambda place: abs(math.log(place / k))) for row in alike if row]
-    if not nearest:
+def _span(drawn: tuple[Ints, Floats, Ints], k: float, sign: int, confidence: float) -> tuple[float, float]:
+    """Percentiles over the draws (`_roots`) of the crossing in the same direction that is nearest to `k` on log k."""
+    row_X, place_X = (column[drawn[2] == sign] for column in drawn[:2])
+    if not len(row_X):
         return k, k
+    order = np.lexsort([np.abs(np.log(place_X / k)), row_X])
+    _, first = np.unique(row_X[order], return_index=True)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(nearest, [tail, 1 - tail])
+    low, high = np.quantile(place_X[order][first], [tail, 1 - tail])
     return min(float(low), k), max(float(high), k)
 
 
@@ -145,11 +152,10 @@ def k_equivalent(
     ks: Sequence[int], base_NK: Floats, trained_1_N: Floats, confidence: float = 0.95, seed: int = 0
 ) -> KEquivalent:
     """The smallest k at which the base's curve reaches the trained model's pass@1, with a percentile interval."""
-    found = _reaches(ks, base_NK.mean(axis=0), float(trained_1_N.mean()))
-    both_NQ = np.column_stack([base_NK, trained_1_N])
-    drawn = bootstrap(both_NQ, lambda row_Q: _reaches(ks, row_Q[:-1], float(row_Q[-1])), seed=seed)
+    found = float(_reaches(ks, base_NK.mean(axis=0)[None], np.array([trained_1_N.mean()]))[0])
+    drawn_RQ = bootstrap(np.column_stack([base_NK, trained_1_N]), seed=seed)
     tail = (1 - confidence) / 2
-    ordered = sorted(drawn)
+    ordered = np.sort(_reaches(ks, drawn_RQ[:, :-1], drawn_RQ[:, -1])).tolist()
     low, high = ordered[math.floor(tail * (len(ordered) - 1))], ordered[math.ceil((1 - tail) * (len(ordered) - 1))]
     return KEquivalent(
         kind="below_1" if found == 0 else "above_k_max" if math.isinf(found) else "value",
@@ -160,19 +166,15 @@ def k_equivalent(
     )
 
 
-def _reaches(ks: Sequence[int], base_K: Floats, target: float) -> float:
-    """The smallest k with base = target, linear in log k; 0 where that is below 1, inf where above the largest."""
-    if target < base_K[0] - _TIE:
-        return 0.0
-    if target > base_K[-1] + _TIE:
-        return math.inf
-    i = int(np.argmax(base_K >= target - _TIE))
-    if i == 0:
-        return 1.0
-    share = (target - base_K[i - 1]) / (base_K[i] - base_K[i - 1])
-    return between(ks[i - 1], ks[i], min(float(share), 1.0))
-
-
-def between(k_left: int, k_right: int, share: float) -> float:
-    """The k at `share` of the way from left to right on log k."""
-    return float(k_left * (k_right / k_left) ** share)
+def _reaches(ks: Sequence[int], base_RK: Floats, target_R: Floats) -> Floats:
+    """(R,): the smallest k with base = target, linear in log k; 0 where it is below 1, inf where above the largest."""
+    k_K, rows = np.asarray(ks, dtype=np.float64), np.arange(len(base_RK))
+    j_R = np.clip(np.argmax(base_RK >= target_R[:, None] - _TIE, axis=1), min(1, len(ks) - 1), None)
+    left_R, right_R = base_RK[rows, j_R - 1], base_RK[rows, j_R]
+    rise_R = np.where(right_R > left_R, right_R - left_R, 1.0)
+    share_R = np.clip((target_R - left_R) / rise_R, 0.0, 1.0)
+    inside_R = k_K[j_R - 1] * (k_K[j_R] / k_K[j_R - 1]) ** share_R
+    found_R = np.where(base_RK[:, 0] >= target_R - _TIE, 1.0, inside_R)
+    found_R[target_R > base_RK[:, -1] + _TIE] = np.inf
+    found_R[target_R < base_RK[:, 0] - _TIE] = 0.0
+    return found_R

@@ -105,10 +105,7 @@ class Design(abc.ABC):
         Unbiased for the binomial chances of k samples, since the first k are observed whatever the design stops on:
         for k up to the first checkpoint. Beyond it, or for a state in which the design does not stop: ValueError.
         """
-        refuse(np.array([not 1 <= k <= self.rounds[0]]), f"k must be 1 to {self.rounds[0]}", k=np.array([k]))
-        if not self.reachable(n, c, s):
-            raise ValueError(f"{self} never stops at n={n}, c={c}" + ("" if s is None else f", s={s}"))
-        return self._first_correct(n, c, k, s)
+        return _checked_first_correct(self, n, c, k, s)
 
     @abc.abstractmethod
     def _first_correct(self, n: int, c: int, k: int, s: int | None) -> Floats:
@@ -158,13 +155,15 @@ class TwoOutcomeDesign(Design):
 
     def pass_at_k(self, n: ArrayLike, c: ArrayLike, k: ArrayLike, s: ArrayLike | None = None) -> Any:
         """See `Design.pass_at_k`; `s` makes no difference here."""
-        n_, c_, k_ = np.broadcast_arrays(*whole(n=n, c=c, k=k))
+        n_, c_, own_k = whole(n=n, c=c, k=k)
+        state = np.broadcast_arrays(n_, c_)
+        n_, c_, k_ = np.broadcast_arrays(n_, c_, own_k)
         refuse(k_ < 1, "k must be at least 1", n=n_, c=c_, k=k_)
         refuse(k_ > self.max_k, f"k must not exceed {self.max_k}, the samples that {self} reaches", n=n_, c=c_, k=k_)
-        found = self.find(n_, c_)
-        ks, row = np.unique(k_, return_inverse=True)
+        found = self.find(*state)  # before broadcasting: a curve has the same states at all of its k
+        ks, row = np.unique(own_k, return_inverse=True)
         tables = np.array([self.table(int(k)) for k in ks])
-        result = tables[row.reshape(k_.shape), found] if k_.size else np.empty(k_.shape)
+        result = tables[row.reshape(own_k.shape), found] if k_.size else np.empty(k_.shape)
         return result if result.ndim else float(result)
 
     def _first_correct(self, n: int, c: int, k: int, s: int | None) -> Floats:
@@ -303,6 +302,17 @@ def positive(name: str, value: object) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ tables of a design
+
+
+@functools.lru_cache(maxsize=16_384)
+def _checked_first_correct(design: Design, n: int, c: int, k: int, s: int | None) -> Floats:
+    """`Design.first_correct`. Problems of many models stop in the same states."""
+    refuse(np.array([not 1 <= k <= design.rounds[0]]), f"k must be 1 to {design.rounds[0]}", k=np.array([k]))
+    if not design.reachable(n, c, s):
+        raise ValueError(f"{design} never stops at n={n}, c={c}" + ("" if s is None else f", s={s}"))
+    chance_J = design._first_correct(n, c, k, s)
+    chance_J.setflags(write=False)
+    return chance_J
 
 
 @functools.lru_cache(maxsize=2048)

@@ -32,10 +32,10 @@ Pure numpy and scipy; what is random has a seed. Axes: M models, S seeds, N prob
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +64,10 @@ class Estimate:
     def within(self, low: float, high: float) -> Estimate:
         """Returns the same estimate with its interval cut to the possible range."""
         return Estimate(self.value, min(max(self.low, low), high), min(max(self.high, low), high))
+
+    def negated(self) -> Estimate:
+        """Returns the estimate of minus the quantity."""
+        return Estimate(-self.value, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
@@ -270,15 +274,19 @@ def ratio(effects: Effects, over_M: ArrayLike, under_M: ArrayLike, confidence: f
     return Estimate(value, (middle - reach) / square, (middle + reach) / square)
 
 
-def bootstrap(
-    values_NQ: ArrayLike, statistic: Callable[[Floats], Any], draws: int = BOOTSTRAP_DRAWS, seed: int = 0
-) -> list[Any]:
-    """`statistic` of the column means of each of `draws` samples of N problems, drawn with replacement.
+def bootstrap(values_NQ: ArrayLike, draws: int = BOOTSTRAP_DRAWS, seed: int = 0) -> Floats:
+    """(R, Q): the column means of each of `draws` samples of N problems, drawn with replacement.
 
     For what is no mean of problems, such as the k at which two curves cross: the rows hold both curves, so problems
     stay paired. The generator is numpy's default, seeded with `seed`.
     """
     values = np.asarray(values_NQ, dtype=np.float64)
-    n = len(values)
-    weights_RN = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws)
-    return [statistic(row_Q) for row_Q in weights_RN @ values / n]
+    return np.asarray(_resamples(len(values), draws, seed) @ values / len(values))
+
+
+@functools.lru_cache(maxsize=4)
+def _resamples(n: int, draws: int, seed: int) -> Floats:
+    """(R, N): how often each problem comes in each sample. Tables compare many models on the same problems."""
+    weights_RN = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(np.float64)
+    weights_RN.setflags(write=False)
+    return weights_RN

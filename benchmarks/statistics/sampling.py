@@ -66,11 +66,25 @@ def joint_mixing_weights(n_N: ArrayLike, c_N: ArrayLike, s_N: ArrayLike | None, 
     samples decide when a problem stops, so the likelihood of a state (n, c, s) is, but for a factor without p, that of
     s of n sound samples times that of c - s correct answers in the n - s others.
     """
-    (n_D, c_D, s_D), times_D = np.unique(np.array([n_N, c_N, s_N], dtype=np.int64), axis=1, return_counts=True)
+    seen_3D, times_D = np.unique(np.array([n_N, c_N, s_N], dtype=np.int64), axis=1, return_counts=True)
+    return _joint_weights(*(tuple(row.tolist()) for row in (*seen_3D, times_D)), max_n)
+
+
+@functools.lru_cache(maxsize=64)
+def _joint_weights(
+    n: tuple[int, ...], c: tuple[int, ...], s: tuple[int, ...], times: tuple[int, ...], max_n: int
+) -> Floats:
+    """`joint_mixing_weights` of D different observations. One gap asks several times for those of the same counts."""
+    n_D, c_D, s_D, times_D = (np.array(row) for row in (n, c, s, times))
     p_Q, unsound_T = joint_grid(max_n)
-    sound_QD, unsound_TD = _log_bernoulli(p_Q, s_D, n_D - s_D), _log_bernoulli(unsound_T, c_D - s_D, n_D - c_D)
-    log_XD = (sound_QD[:, None] + unsound_TD[None]).reshape(-1, len(times_D))
-    return _fit(np.exp(log_XD - log_XD.max(axis=0)), times_D).reshape(len(sound_QD), len(unsound_TD))
+    logs = _log_bernoulli(p_Q, s_D, n_D - s_D), _log_bernoulli(unsound_T, c_D - s_D, n_D - c_D)
+    sound_QD, unsound_TD = (np.exp(log - log.max(axis=0)) for log in logs)
+    weights_QT = np.full((len(p_Q), len(unsound_T)), 1 / (len(p_Q) * len(unsound_T)))
+    for _ in range(_EM_STEPS):  # as `_fit`, with the likelihood of a point as a product, which is far less to add up
+        seen_D = np.einsum("dt,td->d", sound_QD.T @ weights_QT, unsound_TD)
+        weights_QT *= (sound_QD * (times_D / seen_D)) @ unsound_TD.T / times_D.sum()
+    weights_QT.setflags(write=False)
+    return weights_QT
 
 
 def joint_grid(max_n: int) -> tuple[Floats, Floats]:

@@ -75,7 +75,8 @@ class StopOnSound(Design):
         """See `Design.pass_at_k`: 1 - (1 - the sound estimate at (n, s)) C(n-s-k, c-s) / C(n-s, c-s)."""
         if s is None:
             raise ValueError(f"{self} needs to know how many of the correct samples are sound")
-        n_, c_, k_, s_ = np.broadcast_arrays(*whole(n=n, c=c, k=k, s=s))
+        n_, c_, k_, s_ = whole(n=n, c=c, k=k, s=s)
+        n_, c_, s_ = np.broadcast_arrays(n_, c_, s_)
         refuse((s_ > c_) | (c_ > n_), "expected s <= c <= n", n=n_, c=c_, s=s_)
         no_sound = 1.0 - np.asarray(self.sound.pass_at_k(n_, s_, k_))  # refuses what else there is to refuse
         result = 1.0 - no_sound * _none_correct(n_ - s_, c_ - s_, k_)
@@ -134,11 +135,14 @@ class StopOnSound(Design):
 
 
 def _none_correct(n: Ints, c: Ints, k: Ints) -> Floats:
-    """C(n-k, c) / C(n, c), 0 for k > n: the chance that k of n samples hold none of the c correct; one shape."""
-    result = np.zeros(n.shape)
+    """C(n-k, c) / C(n, c), 0 for k > n: the chance that k of n samples hold none of the c correct.
+
+    `n` and `c` have one shape, which `k` broadcasts with; returns the common one.
+    """
+    result = np.zeros(np.broadcast_shapes(n.shape, k.shape))
     if result.size:
         pairs, row = np.unique(np.stack([n.ravel(), c.ravel()]), axis=1, return_inverse=True)
-        result = all_wrong(pairs[0], pairs[1], int(k.max()))[row.ravel(), k.ravel() - 1].reshape(n.shape)
+        result = all_wrong(pairs[0], pairs[1], int(k.max()))[row.reshape(n.shape), k - 1]
     return result
 
 

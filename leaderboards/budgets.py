@@ -1,0 +1,93 @@
+"""The front page's tables by what training may spend: at equal steps (`front.py`), and at equal generated tokens.
+
+At equal tokens (`equal_cost.py`), a run that generated more than the cheapest one is read between two of its own
+evaluations. Where no run is, because no checkpoint was evaluated, the second table would only repeat a part of the
+first: it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.statistics.designs import VERDICTS, JudgedBy
+from leaderboards import equal_cost, front, summary
+from leaderboards.equal_cost import EqualTokens, Reading
+from leaderboards.front import Cell, Row, View
+from leaderboards.sections import CellRow, Section
+
+
+def views(sections: Sequence[Section]) -> list[View]:
+    """All tables of the front page, in the order of the sections; those at equal tokens after those at equal steps."""
+    at_steps = front.views(sections)
+    found = []
+    for section in sections:
+        here = [view for view in at_steps if view.section == section.number]
+        found += [*here, *_at_tokens(section, here)]
+    return found
+
+
+def _at_tokens(section: Section, at_steps: Sequence[View]) -> list[View]:
+    """The tables at equal tokens, which differ from those at equal steps in what stands in their rows."""
+    level = section.key.confidence or 0.95
+    reads = {verdict: equal_cost.read_at_target(section, verdict) for verdict in VERDICTS}
+    found = {
+        verdict: equal_cost.compare_at_target(read, level)
+        for verdict, read in reads.items()
+        if read is not None and any(one.is_interpolated for one in read.readings)
+    }
+    return [_view(section, view, found) for view in at_steps if view.verdict in found]
+
+
+def _view(section: Section, at_steps: View, found: Mapping[JudgedBy, EqualTokens]) -> View:
+    here, other = found[at_steps.verdict], found.get(front.OTHER[at_steps.verdict])
+    gaps = {one.name: one.from_base.gap for one in other.comparison.joint if one.from_base} if other else {}
+    rows = [_row(front.row(section, one, gaps), section, here) for one in here.comparison.joint]
+    if here.comparison.joint_base:
+        rows.insert(0, front.base_row(here.comparison.joint_base, other.comparison.joint_base if other else None))
+    return replace(
+        at_steps,
+        id=f"{at_steps.id}-tokens",
+        choices={**at_steps.choices, "budget": front.EQUAL_TOKENS},
+        rows=tuple(rows),
+        picture=None,
+        remarks=(*section.apart, *front.refusals(here.comparison)),
+        notes=_notes(here),
+    )
+
+
+def _row(row: Row, section: Section, found: EqualTokens) -> Row:
+    """The row of an algorithm, with the tokens that it is read at and how, and its seeds that could be read."""
+    read = [one for one in found.readings if one.row.label == row.label]
+    *kept, _, _ = row.cells
+    tokens = float(np.mean([found.target if one.is_interpolated else one.tokens for one in read]))
+    seeds = Cell(f"{len(read)} of {len(section.groups[row.label])}", value=float(len(read)))
+    return replace(row, cells=(*kept, Cell(summary.short(tokens), _how(read), tokens), seeds))
+
+
+def _how(read: Sequence[Reading]) -> str:
+    """Such as `2 of 3 seeds interpolated`."""
+    interpolated = sum(one.is_interpolated for one in read)
+    if not interpolated:
+        return "not interpolated"
+    return "interpolated" if interpolated == len(read) else f"{interpolated} of {len(read)} seeds interpolated"
+
+
+def _notes(found: EqualTokens) -> tuple[str, ...]:
+    """The target, what was interpolated, and which runs are left out, with the reason."""
+    interpolated = sorted({one.row.label for one in found.readings if one.is_interpolated})
+    return (
+        f"Every algorithm is compared after {found.target:,} generated tokens, which is what the cheapest run "
+        f"generated. A run that generated up to {100 * equal_cost.WITHIN:g} % more stands as it is.",
+        f"Read between two evaluations, linearly in tokens: {', '.join(interpolated)}. Learning curves mostly bend "
+        "downwards, so such a row is more likely too low than too high.",
+        *(f"Left out: {_run(row)}, because {why}." for row, why in found.left_out),
+        *(f"Not used: {_run(row)}: {why}." for row, why in found.unused),
+    )
+
+
+def _run(row: CellRow) -> str:
+    seed = row.entry.record.cell.seed
+    return row.label if seed is None else f"{row.label}, seed {seed}"

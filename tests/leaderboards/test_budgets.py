@@ -1,0 +1,82 @@
+"""The front page's table at equal generated tokens. Expected numbers are those of `test_equal_cost.py`, by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from leaderboards import budgets
+from leaderboards.load import load
+from leaderboards.sections import make_sections
+from leaderboards.website import build_site
+from tests.leaderboards.factory import words, write_run
+from tests.leaderboards.test_equal_cost import BASE, HALF, counts, run
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
+
+
+def write_budgets(folder: Path) -> Path:
+    """Three seeds each of one that generated 1000 tokens, and of one that generated twice as many."""
+    write_run(folder, "base", {"test": counts(BASE)})
+    for seed in range(3):
+        run(folder, "grpo", 1000, seed=seed)
+        run(folder, "dapo", 2000, {40: (800, counts(HALF))}, seed=seed)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return write_budgets(tmp_path / "runs")
+
+
+def views_of(root: Path) -> list[budgets.View]:
+    entries, broken = load([root])
+    return budgets.views(make_sections(entries, broken))
+
+
+def test_both_budgets_by_the_same_table(root):
+    steps, tokens = views_of(root)
+    assert [view.choices["budget"] for view in (steps, tokens)] == ["equal steps", "equal generated tokens"]
+    assert steps.columns == tokens.columns and steps.id != tokens.id
+    assert {key: value for key, value in steps.choices.items() if key != "budget"}.items() <= tokens.choices.items()
+    ends = {row.label: row.cells[2] for row in steps.rows}
+    read = {row.label: row.cells[2] for row in tokens.rows}
+    assert ends["dapo"].value == pytest.approx(3 / 4)  # END
+    assert read["dapo"].value == pytest.approx(13 / 24)  # at 1000 tokens
+    assert read["grpo"].value == ends["grpo"].value == pytest.approx(3 / 4)
+    assert read["dapo"].interval and tokens.level == steps.level
+
+
+def test_it_says_the_target_what_was_interpolated_and_what_is_left_out(root):
+    run(root, "dapo", 3000, seed=3)
+    run(root, "rloo", 1500)
+    _, tokens = views_of(root)
+    assert "after 1,000 generated tokens" in tokens.notes[0] and tokens.notes[1].count("linearly in tokens: dapo.") == 1
+    why = "tokens, and no checkpoint from before was evaluated."
+    assert set(tokens.notes[2:]) == {
+        f"Left out: dapo, seed 3, because it generated 3,000 {why}",
+        f"Left out: rloo, seed 0, because it generated 1,500 {why}",
+    }
+    rows = {row.label: row for row in tokens.rows}
+    assert "rloo" not in rows
+    assert [cell.text for cell in rows["dapo"].cells[-2:]] == ["1 k", "3 of 4"]
+    assert (rows["dapo"].cells[-2].interval, rows["grpo"].cells[-2].interval) == ("interpolated", "not interpolated")
+
+
+def test_there_is_no_choice_where_nothing_was_evaluated_along_the_way(root):
+    for folder in root.glob("dapo-*"):
+        (folder / "points/step-40/eval/test/counts.jsonl").unlink()  # so that no checkpoint can be used
+    assert [view.choices["budget"] for view in views_of(root)] == ["equal steps"]
+
+
+def test_the_page_has_it(root, tmp_path):
+    build_site(root, tmp_path / "site")
+    html = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert re.findall('data-budget="(.*?)"', html) == ["equal steps", "equal generated tokens"]
+    assert "countdown: test, by answer, at equal generated tokens" in words(html)
+    assert html.count("Every algorithm is compared after 1,000 generated tokens") == 1
