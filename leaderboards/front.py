@@ -72,6 +72,8 @@ class View:
     verdict: JudgedBy
     notes: tuple[str, ...] = ()
     """What stands below the table."""
+    left_out: tuple[str, ...] = ()
+    """The runs that cannot be compared at equal generated tokens, with the reason."""
 
     @property
     def name(self) -> str:
