@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.statistics.comparison import Comparison
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from leaderboards import equal_cost, front, summary
 from leaderboards.equal_cost import EqualTokens, ReadAtTarget, Reading
@@ -42,38 +41,32 @@ def _without(at_steps: View, read: ReadAtTarget) -> View:
     if not read.left_out:
         return at_steps
     why = (
-        f"There is no table at equal generated tokens. The cheapest run generated {read.target:,} tokens, and none that "
-        "generated more has an evaluated checkpoint that can be used."
+        f"There is no table at equal generated tokens. The cheapest run generated {read.target:,} tokens, and none "
+        "that generated more has an evaluated checkpoint that can be used."
     )
     return replace(at_steps, notes=(why,), left_out=_left_out(read))
 
 
 def _at_tokens(section: Section, at_steps: Sequence[View], reads: Mapping[JudgedBy, ReadAtTarget]) -> list[View]:
     """The tables at equal tokens, which differ from those at equal steps in what stands in their rows."""
-    alpha = 1 - (section.key.confidence or 0.95)
-    joint = {
-        verdict: equal_cost.compare_at_target(read, 1 - alpha / len(read.scores.algorithms))
-        for verdict, read in reads.items()
-    }
-    ranked = {verdict: equal_cost.compare_at_target(read, 1 - alpha).comparison for verdict, read in reads.items()}
-    return [_view(section, view, joint, ranked[view.verdict]) for view in at_steps if view.verdict in joint]
+    level = section.key.confidence or 0.95
+    found = {verdict: equal_cost.compare_at_target(read, level) for verdict, read in reads.items()}
+    return [_view(section, view, found) for view in at_steps if view.verdict in found]
 
 
-def _view(section: Section, at_steps: View, joint: Mapping[JudgedBy, EqualTokens], ranked: Comparison) -> View:
-    """`joint` has intervals that hold for all algorithms at once; groups are those of `ranked`, which do so as well."""
-    here, other = joint[at_steps.verdict], joint.get(front.OTHER[at_steps.verdict])
-    groups = {one.name: one.place.group for one in ranked.standings if one.place}
-    gaps = {one.name: one.from_base.gap for one in other.comparison.standings if one.from_base} if other else {}
-    rows = [_row(front.row(section, one, groups, gaps), section, here) for one in here.comparison.standings]
-    if here.comparison.base:
-        rows.insert(0, front.base_row(here.comparison.base, other.comparison.base if other else None))
+def _view(section: Section, at_steps: View, found: Mapping[JudgedBy, EqualTokens]) -> View:
+    here, other = found[at_steps.verdict], found.get(front.OTHER[at_steps.verdict])
+    gaps = {one.name: one.from_base.gap for one in other.comparison.joint if one.from_base} if other else {}
+    rows = [_row(front.row(section, one, gaps), section, here) for one in here.comparison.joint]
+    if here.comparison.joint_base:
+        rows.insert(0, front.base_row(here.comparison.joint_base, other.comparison.joint_base if other else None))
     return replace(
         at_steps,
         id=f"{at_steps.id}-tokens",
         choices={**at_steps.choices, "budget": front.EQUAL_TOKENS},
         rows=tuple(rows),
         picture=None,
-        remarks=(*section.apart, *front.refusals(ranked)),
+        remarks=(*section.apart, *front.refusals(here.comparison)),
         notes=_notes(here),
         left_out=_left_out(here),
     )

@@ -236,6 +236,10 @@ def log(entries: Iterable[Entry]) -> pd.DataFrame:
 
 def training_log(entry: Entry) -> pd.DataFrame | None:
     """The log of one run: step, update, reward, accuracy, entropy, length, and then what else was logged."""
+    return entry.once("training log", lambda: _training_log(entry))
+
+
+def _training_log(entry: Entry) -> pd.DataFrame | None:
     rows = read_training_log(entry.path.parent)
     if not rows:
         return None

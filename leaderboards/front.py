@@ -6,10 +6,9 @@ Numbers are means over seeds. The intervals of a column hold at once: each has t
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,9 +17,9 @@ from benchmarks.statistics.crossing import roots
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
-from leaderboards import frames, measure, plots, summary
-from leaderboards.pictures import Plot, plot
-from leaderboards.sections import Section, known
+from leaderboards import frames, plots, summary
+from leaderboards.pictures import Plot, slug
+from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
 VERDICT_NAMES: dict[JudgedBy, str] = {"answer": "answer", "sound": "answer with a sound chain"}
@@ -84,27 +83,16 @@ class View:
 
 def views(sections: Sequence[Section]) -> list[View]:
     """The tables at equal steps, in the order of the sections."""
-    found = []
-    for section in sections:
-        joint = {verdict: _joint(section, verdict, one) for verdict, one in section.comparisons.items()}
-        found += [_view(section, verdict, joint) for verdict in joint]
-    return found
+    return [_view(section, verdict) for section in sections for verdict in section.comparisons]
 
 
-def slug(text: str) -> str:
-    """Returns a file name for any label. Two labels never share one."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Comparison]) -> View:
-    comparison, joint, crossed = section.comparisons[verdict], joints[verdict], joints.get(OTHER[verdict])
+def _view(section: Section, verdict: JudgedBy) -> View:
+    comparison, crossed = section.comparisons[verdict], section.comparisons.get(OTHER[verdict])
     first = section.rows[0].entry.record
-    gaps = {one.name: one.from_base.gap for one in crossed.standings if one.from_base} if crossed else {}
-    groups = {one.name: one.place.group for one in comparison.standings if one.place}
-    rows = [row(section, one, groups, gaps) for one in joint.standings]
-    if joint.base:
-        rows.insert(0, base_row(joint.base, crossed.base if crossed else None))
+    gaps = {one.name: one.from_base.gap for one in crossed.joint if one.from_base} if crossed else {}
+    rows = [row(section, one, gaps) for one in comparison.joint]
+    if comparison.joint_base:
+        rows.insert(0, base_row(comparison.joint_base, crossed.joint_base if crossed else None))
     more = f" (section {section.number})" if section.apart else ""
     return View(
         id=f"view-{section.number}-{verdict}",
@@ -117,7 +105,7 @@ def _view(section: Section, verdict: JudgedBy, joints: Mapping[JudgedBy, Compari
         },
         columns=_columns(section.k, verdict),
         rows=tuple(rows),
-        picture=_picture(section, verdict, joint),
+        picture=_picture(section, verdict, comparison),
         k=section.k,
         n_problems=section.rows[0].evaluation.n_problems,
         level=section.key.confidence or 0.95,
@@ -143,16 +131,6 @@ def _columns(k: int, verdict: JudgedBy) -> tuple[str, ...]:
     )
 
 
-def _joint(section: Section, verdict: JudgedBy, comparison: Comparison) -> Comparison:
-    """The same comparison with intervals that hold for all of its algorithms at once."""
-    n_algorithms, alpha = len(comparison.standings), 1 - (section.key.confidence or 0.95)
-    base = known([section.base] if section.base else [])
-    seeds = {label: known(rows) for label, rows in section.groups.items()}
-    found = measure.comparison(base[0] if base else None, seeds, section.key.k, 1 - alpha / n_algorithms, verdict)
-    assert found is not None, "there is a comparison at another level"
-    return found
-
-
 def refusals(comparison: Comparison) -> tuple[str, ...]:
     """Returns a sentence that says why nobody has a place, where that is so."""
     if comparison.base and comparison.base.refused:
@@ -160,9 +138,9 @@ def refusals(comparison: Comparison) -> tuple[str, ...]:
     return () if comparison.placed else ("Nobody is ranked yet, because no algorithm has enough seeds.",)
 
 
-def row(section: Section, one: Standing, groups: dict[str, str], other: dict[str, Estimate]) -> Row:
-    """The row of an algorithm. `groups`: the letters of those that are placed; `other`: gaps by the other verdict."""
-    since, group = one.from_base, groups.get(one.name)
+def row(section: Section, one: Standing, other: dict[str, Estimate]) -> Row:
+    """The row of an algorithm. `other`: gaps by the other verdict."""
+    since, group = one.from_base, one.place.group if one.place else ""
     cells = (
         _share(since.gap if since else None),
         Cell(group or "–", value=float(min(map(ord, group))) if group else None),
@@ -236,4 +214,4 @@ def _picture(section: Section, verdict: JudgedBy, comparison: Comparison) -> Plo
     caption = f"pass@k of {'the base and of ' if base else ''}{best.name}, the best by pass@1, with pointwise bands."
     if places:
         caption += f" Their means cross at k ≈ {' and '.join(summary.number(round(k, 1)) for k in places)}."
-    return plot(plots.curves(shown, marks=places), f"front-{section.number}-{verdict}", caption)
+    return Plot(partial(plots.curves, shown, marks=places), caption, f"front-{section.number}-{verdict}")

@@ -5,9 +5,10 @@ Whatever cannot be used is listed as `Broken`, with the reason. `build.py` makes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
@@ -16,6 +17,7 @@ from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.schema import Record, read_record
 from benchmarks.statistics.counts import Counts
 
+T = TypeVar("T")
 AGREES = 1e-9
 """Two means of the same counts differ by less than this."""
 
@@ -39,6 +41,15 @@ class Entry:
     record: Record
     path: Path
     sha256: str
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was read from the files beside the record (`once`)."""
+
+    def once(self, name: str, read: Callable[[], T]) -> T:
+        """What `read` returns, which is called the first time alone. Nothing is kept of an error."""
+        if name not in self.kept:
+            self.kept[name] = read()
+        found: T = self.kept[name]
+        return found
 
     @property
     def where(self) -> str:
@@ -86,6 +97,10 @@ def plain(error: Exception, folder: Path) -> str:
 
 def counts_of(entry: Entry, evaluation: EvaluationRecord) -> Counts:
     """Returns the counts, checked against the record. Raises Failure if they are missing or not the record's."""
+    return entry.once(repr(evaluation), lambda: _counts_of(entry, evaluation))
+
+
+def _counts_of(entry: Entry, evaluation: EvaluationRecord) -> Counts:
     path = Path(evaluation.counts.path)
     if path.is_absolute() or ".." in path.parts:
         raise Failure(f"{path} lies outside of the record's folder.")

@@ -4,13 +4,10 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
-<<<<<<< HEAD
     data/, data.html    the data as JSON, CSV and BibTeX, and what it means
     cited.html          numbers of others
     changelog.html      what was added when, if the records are the published ones
-=======
     studies/            a page for each study in which an algorithm was tuned
->>>>>>> main
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -30,9 +27,12 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import about, budgets, front, pages, summary
+from leaderboards import about, budgets, pages, summary
+from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
-from leaderboards.pictures import beside
+from leaderboards.cores import cores
+from leaderboards.pictures import slug
+from leaderboards.sections import measure_all
 from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES
@@ -53,13 +53,17 @@ def build_site(
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
-    write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
-    made = about.built(found, commit)
-    write_text_atomic(folder / "index.html", front_page(title, found, folder, made))
-    common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
-    about.write(found, made, folder, environment(partial(beside, folder)), common)
-    _write_behind(common, found, folder)
+    with cores() as spread:
+        found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
+        measure_all(found.sections, spread)
+        album, made = Album(), about.built(found, commit)
+        common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
+        about.write(found, made, folder, environment(album.show), common)
+        texts = {**_behind(common, found, album), "details.html": render(title, found, album.show, "index.html")}
+        texts["index.html"] = front_page(title, found, album, made)
+        album.draw(folder, spread)
+    for name, text in texts.items():
+        write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
     return found.page(folder / "index.html")
 
 
@@ -67,29 +71,29 @@ def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
     """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
     studies = []
     for one in found.studies:
-        page = f"studies/{front.slug(one.summary.study)}.html"
+        page = f"studies/{slug(one.summary.study)}.html"
         write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
         studies.append(Study(one.summary, page))
     return replace(found, studies=tuple(studies))
 
 
-def _write_behind(common: Mapping[str, Any], found: Gathered, folder: Path) -> None:
-    """Writes the pages of algorithms and of cells. `common`: what every page needs."""
-    made = environment(partial(beside, folder, up="../"))
+def _behind(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
+    """The pages of algorithms and of cells, by their addresses. `common`: what every page needs."""
+    made, texts = environment(partial(album.show, up="../")), {}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
     for page in pages.algorithm_pages(found.sections):
-        text = made.get_template("algorithm.html.j2").render(page=page, **common)
-        write_text_atomic(folder / page.file, text, durable=False)
+        texts[page.file] = made.get_template("algorithm.html.j2").render(page=page, **common)
     for entry in found.entries:
         counts, broken = pages.raw_counts(entry)
         name = summary.cell_name(entry.record.cell)
         text = made.get_template("cell.html.j2").render(entry=entry, name=name, counts=counts, broken=broken, **common)
-        write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
+        texts[pages.cell_file(entry)] = text
+    return texts
 
 
-def front_page(title: str, found: Gathered, folder: Path, made: about.Built) -> str:
-    """Returns the front page, and writes its pictures into the folder."""
-    template = environment(partial(beside, folder)).get_template("front.html.j2")
+def front_page(title: str, found: Gathered, album: Album, made: about.Built) -> str:
+    """The front page."""
+    template = environment(album.show).get_template("front.html.j2")
     style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
     return template.render(
         title=title,

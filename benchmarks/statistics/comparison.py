@@ -106,6 +106,11 @@ class Comparison:
     base: BaseStanding | None
     standings: tuple[Standing, ...]
     """Those with a place first; by pass@1, best first."""
+    joint_base: BaseStanding | None
+    """`base` at the level of `joint`."""
+    joint: tuple[Standing, ...]
+    """`standings` with wider intervals: for each quantity, those of all M algorithms hold at once, because each has the
+    level 1 - alpha / M (Bonferroni)."""
     placed: tuple[str, ...]
     """The algorithms with a place, in the same order; the matrices hold these."""
     gap_MM: tuple[tuple[Estimate | None, ...], ...]
@@ -119,7 +124,7 @@ class Comparison:
 def compare(scores: Scores, confidence: float = 0.95, seed: int = 0) -> Comparison:
     """Where the algorithms stand, and how those with `MIN_SEEDS` seeds differ.
 
-    The intervals of a standing hold one at a time; those of the matrices, the groups and the places hold all at once,
+    The intervals of `standings` hold one at a time; those of the matrices, the groups and the places hold all at once,
     for each of the two quantities. `seed` is that of the draws for the joint ones. No algorithm: ValueError.
     """
     if not scores.algorithms:
@@ -129,15 +134,17 @@ def compare(scores: Scores, confidence: float = 0.95, seed: int = 0) -> Comparis
     names = sorted(means, key=lambda name: (seeds[name] < MIN_SEEDS, -means[name], name))
     base = None if scores.base_NQ is None else base_standing(scores.base_NQ, scores.binary_base, confidence)
     placed = [name for name in names if seeds[name] >= MIN_SEEDS and not (base and base.refused)]
-    at_1, at_k = _effects(scores, names)
+    at_1, at_k = effects = _effects(scores, names)
     better_MM = _pairs(at_1, len(placed), confidence, seed)
-    places = _places(placed, better_MM)
-    standings = [_standing(scores, names, i, (at_1, at_k), places, confidence) for i in range(len(names))]
+    places, covers = _places(placed, better_MM), _cover_effects(scores, names)
+    together = 1 - (1 - confidence) / len(names)
     return Comparison(
         base=base,
-        standings=tuple(standings),
+        standings=_standings(scores, names, effects, covers, places, confidence),
+        joint_base=None if scores.base_NQ is None else base_standing(scores.base_NQ, scores.binary_base, together),
+        joint=_standings(scores, names, effects, covers, places, together),
         placed=tuple(placed),
-        gap_MM=_pairs(at_1, len(placed), confidence, seed, sign=-1),
+        gap_MM=tuple(tuple(cell and cell.negated() for cell in row) for row in better_MM),
         pass_at_k_MM=_pairs(at_k, len(placed), confidence, seed),
         seed_sd=float(np.sqrt(at_1.seed_variance)) if at_1.seed_df else None,
     )
@@ -169,28 +176,34 @@ def _effects(scores: Scores, names: Sequence[str]) -> tuple[Effects, Effects]:
     return at_1, random_effects([array[:, :, 1] for array in arrays], [base[:, 1]], binary=scores.binary_at_k)
 
 
-def _standing(
+def _cover_effects(scores: Scores, names: Sequence[str]) -> list[Effects]:
+    """The model of Cover@tau at each tau."""
+    arrays = [scores.algorithms[name] for name in names]
+    return [random_effects([array[:, :, q] for array in arrays]) for q in range(2, arrays[0].shape[2])]
+
+
+def _standings(
     scores: Scores,
     names: Sequence[str],
-    i: int,
     effects: tuple[Effects, Effects],
+    covers: Sequence[Effects],
     places: Mapping[str, Place],
     confidence: float,
-) -> Standing:
-    at_1, at_k = effects
-    arrays = [scores.algorithms[name] for name in names]
-    cover = [
-        random_effects([array[:, :, q] for array in arrays]).interval(_unit(i, len(names)), confidence).within(0, 1)
-        for q in range(2, arrays[0].shape[2])
-    ]
-    return Standing(
-        name=names[i],
-        n_seeds=len(arrays[i]),
-        pass_at_1=at_1.interval(_unit(i, len(at_1.mean_MN)), confidence).within(0, 1),
-        pass_at_k=at_k.interval(_unit(i, len(at_k.mean_MN)), confidence).within(0, 1),
-        cover=tuple(cover),
-        from_base=None if scores.base_NQ is None else _from_base(at_1, at_k, i, len(names), confidence),
-        place=places.get(names[i]),
+) -> tuple[Standing, ...]:
+    def interval(of: Effects, i: int) -> Estimate:
+        return of.interval(_unit(i, len(of.mean_MN)), confidence).within(0, 1)
+
+    return tuple(
+        Standing(
+            name=name,
+            n_seeds=len(scores.algorithms[name]),
+            pass_at_1=interval(effects[0], i),
+            pass_at_k=interval(effects[1], i),
+            cover=tuple(interval(of, i) for of in covers),
+            from_base=None if scores.base_NQ is None else _from_base(*effects, i, len(names), confidence),
+            place=places.get(name),
+        )
+        for i, name in enumerate(names)
     )
 
 
@@ -214,10 +227,8 @@ def _from_base(at_1: Effects, at_k: Effects, i: int, n_algorithms: int, confiden
 # ------------------------------------------------------------------------------------------------ pairs and places
 
 
-def _pairs(
-    effects: Effects, n_placed: int, confidence: float, seed: int, sign: int = 1
-) -> tuple[tuple[Estimate | None, ...], ...]:
-    """sign * (row - column) for all pairs of the first `n_placed` models, with simultaneous intervals."""
+def _pairs(effects: Effects, n_placed: int, confidence: float, seed: int) -> tuple[tuple[Estimate | None, ...], ...]:
+    """row - column for all pairs of the first `n_placed` models, with simultaneous intervals."""
     size = len(effects.mean_MN)
     pairs = list(itertools.combinations(range(n_placed), 2))
     rows = [_unit(i, size) - _unit(j, size) for i, j in pairs]
@@ -226,8 +237,7 @@ def _pairs(
     def cell(i: int, j: int) -> Estimate | None:
         if i == j:
             return None
-        one = found[min(i, j), max(i, j)]
-        return one if (sign if i < j else -sign) > 0 else Estimate(-one.value, -one.high, -one.low)
+        return found[i, j] if i < j else found[j, i].negated()
 
     return tuple(tuple(cell(i, j) for j in range(n_placed)) for i in range(n_placed))
 

@@ -65,6 +65,10 @@ class Estimate:
         """Returns the same estimate with its interval cut to the possible range."""
         return Estimate(self.value, min(max(self.low, low), high), min(max(self.high, low), high))
 
+    def negated(self) -> Estimate:
+        """Returns the estimate of minus the quantity."""
+        return Estimate(-self.value, -self.high, -self.low)
+
 
 @dataclass(frozen=True)
 class Moments:
