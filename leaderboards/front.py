@@ -75,6 +75,8 @@ class View:
     problems: str
     notes: tuple[str, ...] = ()
     """What stands below the table."""
+    left_out: tuple[str, ...] = ()
+    """The runs that cannot be compared at equal generated tokens, with the reason."""
 
     @property
     def name(self) -> str:

@@ -117,7 +117,7 @@ def test_the_address_keeps_the_budget(browser, tmp_path: Path, monkeypatch: pyte
         )
         page.reload()
         assert page.locator(".view:visible h2").all_inner_texts() == heads
-        assert page.locator(".view:visible li", has_text="1,000 generated tokens").is_visible()
+        assert page.locator(".view:visible p", has_text="1,000 generated tokens").is_visible()
         assert axe.Axe().run(page).response["violations"] == []
 
 
