@@ -67,24 +67,25 @@ def _view(section: Section, at_steps: View, found: Mapping[JudgedBy, EqualTokens
         id=f"{at_steps.id}-tokens",
         choices={**at_steps.choices, "budget": front.EQUAL_TOKENS},
         rows=tuple(rows),
-        picture=_picture(section, at_steps.verdict, here.target),
+        picture=_picture(section, at_steps.verdict, here),
         remarks=(*section.apart, *front.refusals(here.comparison)),
         notes=_notes(here),
         left_out=_left_out(here),
     )
 
 
-def _picture(section: Section, verdict: JudgedBy, target: int) -> Plot | None:
-    """The gap along each training, up to and beyond the target."""
+def _picture(section: Section, verdict: JudgedBy, found: EqualTokens) -> Plot | None:
+    """The gap along the trainings that are compared, up to and beyond the target."""
+    compared = {summary.cell_name(one.row.entry.record.cell) for one in found.readings}
     points = frames.points([section])
-    points = points[(points["verdict"] == verdict) & points["gap"].notna()]
+    points = points[(points["verdict"] == verdict) & points["cell"].isin(compared) & points["gap"].notna()]
     if points.empty:
         return None  # there is no base to measure a gap from
     caption = (
-        "The gap of each algorithm over the tokens that its training had generated, as means over seeds. A mark is an "
-        f"evaluation, and the upright line is at {target:,} tokens, where the algorithms are compared."
+        "The gap of the runs that are compared over the tokens that training had generated, as means over seeds. A "
+        f"mark is an evaluation, and the upright line is at {found.target:,} tokens, where the algorithms are compared."
     )
-    draw = partial(budget_plots.gap_by_tokens, points, section.colours, target)
+    draw = partial(budget_plots.gap_by_tokens, points, section.colours, found.target)
     return Plot(draw, caption, f"front-{section.number}-{verdict}-tokens")
 
 

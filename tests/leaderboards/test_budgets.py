@@ -82,7 +82,8 @@ def test_the_picture_shows_means_over_seeds_at_each_evaluation(root):
     _, tokens = views_of(root)
     [axes] = tokens.picture.draw().axes
     drawn = [line.get_xydata().tolist() for line in axes.lines]
-    assert [[0, 31.25], [800, 0], [2000, -25]] in drawn  # rloo, in points
+    # In points: rloo, and dapo without its fourth seed, which is left out of the comparison.
+    assert drawn.count([[0, 31.25], [800, 0], [2000, -25]]) == 2
     assert [x for x, _ in drawn[-1]] == [1000, 1000] and "upright line is at 1,000 tokens" in tokens.picture.caption
 
 
