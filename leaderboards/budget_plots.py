@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from leaderboards.style import INK, legend, look, mark, new_figure, styled
 
@@ -38,6 +38,7 @@ def gap_by_tokens(points: pd.DataFrame, colours: Mapping[str, int], target: int)
             style = {"color": look(colours[label])["color"], "marker": mark(colours[label])}
             lines[label] = axes.plot(part["tokens"], 100 * part["gap"], linewidth=1.5, markersize=5, **style)[0]
         axes.axvline(target, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.set(xlabel="tokens generated in training", ylabel="gap (points)")
         sns.despine(ax=axes)

@@ -118,7 +118,7 @@ def _notes(found: EqualTokens) -> tuple[str, ...]:
     return (
         target,
         f"Read between two evaluations, linearly in tokens: {', '.join(interpolated)}. Learning curves mostly bend "
-        "downwards, so such a row is more likely too low than too high.",
+        "downwards, so pass@1 of such a row is more likely too low than too high, and its gap too high than too low.",
     )
 
 
