@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,8 +18,7 @@ from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
 from leaderboards import frames, plots, summary
-from leaderboards.addresses import slug
-from leaderboards.pictures import Plot, plot
+from leaderboards.pictures import Plot, slug
 from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
@@ -212,4 +212,4 @@ def _picture(section: Section, verdict: JudgedBy, comparison: Comparison) -> Plo
     caption = f"pass@k of {'the base and of ' if base else ''}{best.name}, the best by pass@1, with pointwise bands."
     if places:
         caption += f" Their means cross at k ≈ {' and '.join(summary.number(round(k, 1)) for k in places)}."
-    return plot(plots.curves(shown, marks=places), f"front-{section.number}-{verdict}", caption)
+    return Plot(partial(plots.curves, shown, marks=places), caption, f"front-{section.number}-{verdict}")

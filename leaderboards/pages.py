@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from markupsafe import Markup
 from benchmarks.errors import Failure
 from benchmarks.statistics.counts import Counts
 from leaderboards import frames, plots
-from leaderboards.addresses import slug
 from leaderboards.load import Entry, counts_of, plain
-from leaderboards.pictures import Plot, logs, plot
+from leaderboards.pictures import Plot, logs, own_curve, picture_name, slug
 from leaderboards.sections import CellRow, Section
 from leaderboards.summary import cell_name
 
@@ -53,29 +53,21 @@ def algorithm_pages(sections: Sequence[Section]) -> list[AlgorithmPage]:
     return [_algorithm(label, sections) for label in labels]
 
 
-def picture_name(label: str) -> str:
-    """Returns a part of a picture's name, of letters, digits and hyphens, that no other label has."""
-    return slug(label).replace("_", "--")
-
-
 def _algorithm(label: str, sections: Sequence[Section]) -> AlgorithmPage:
     here = [section for section in sections if any(row.label == label for row in section.rows)]
     data = [_datum(label, section) for section in here]
     record = data[0].rows[0].entry.record
     runs = [one for section in here if section.first == section.number for one in logs(section) if one.name == label]
     caption = "A line is a run, which is one seed of the algorithm."
-    curves = plot(plots.training(runs), f"training-{picture_name(label)}", caption) if runs else None
+    curves = Plot(partial(plots.training, runs), caption, f"training-{picture_name(label)}") if runs else None
     doc = documentation(record.cell.algorithm)
     return AlgorithmPage(label, f"algorithms/{slug(label)}.html", doc, data, curves, flat(_asked(record.settings)))
 
 
 def _datum(label: str, section: Section) -> Datum:
     rows = [row for row in section.rows if row.label == label and row.status != "base"]
-    lines = [line for line in frames.lines(section) if line.colour is None or line.name == label]
-    caption = "Bands: pointwise 95 % intervals over problems, and over seeds where there are several."
-    known = any(line.colour is not None for line in lines)
-    picture = plot(plots.curves(lines), f"a{section.number}-{picture_name(label)}", caption) if known else None
-    return Datum(section, rows, picture)
+    known = any(line.colour is not None and line.name == label for line in frames.lines(section))
+    return Datum(section, rows, own_curve(section, label) if known else None)
 
 
 def _asked(settings: Mapping[str, Any]) -> Mapping[str, Any]:

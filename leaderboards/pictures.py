@@ -3,39 +3,88 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from benchmarks.errors import Failure
-from benchmarks.files import write_text_atomic
 from leaderboards import frames, plots, summary
 from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
-from leaderboards.style import standalone, to_svg
+from leaderboards.style import save, to_svg
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plot:
-    """A picture with its caption."""
+    """A picture with its caption. It is drawn when its SVG or title is first asked for."""
 
-    svg: Markup
+    draw: Callable[[], Figure]
+    """Can be sent to another process."""
     caption: str
     name: str
-    """Unique on the page: letters, digits and hyphens."""
-    title: str
-    """What a screen reader says of it."""
+    """Letters, digits and hyphens. Two pictures of a site never share one."""
+    description: str = ""
+    """What a screen reader says of it, if not the names of its axes."""
+
+    @functools.cached_property
+    def _drawn(self) -> tuple[str, str]:
+        figure = self.draw()
+        axes = figure.axes[0]
+        title = self.description or f"{axes.get_ylabel()} over {axes.get_xlabel()} {axes.get_title()}".strip()
+        return to_svg(figure, self.name, title), title
+
+    @property
+    def svg(self) -> Markup:
+        """An `<svg>` element."""
+        return Markup(self._drawn[0])
+
+    @property
+    def title(self) -> str:
+        """What a screen reader says of it."""
+        return self._drawn[1]
 
 
 def curves(section: Section) -> list[Plot]:
-    """pass@k of the base and of every algorithm with known counts."""
+    """pass@k of the base and of every algorithm with known counts.
+
+    A few algorithms share one plot; with more of them, each also gets its own.
+    """
+    lines = frames.lines(section)
     several = any(len(known(rows)) > 1 for rows in section.groups.values())
-    figures = plots.curve_figures(frames.lines(section), "problems and seeds" if several else "problems")
-    return [plot(figure, f"s{section.number}-curve-{i}", caption) for i, (figure, caption) in enumerate(figures)]
+    caption = f"Bands: pointwise 95 % intervals over {'problems and seeds' if several else 'problems'}."
+    named = [line.name for line in lines if line.colour is not None]
+    if len(named) <= plots.LINES_IN_ONE_PLOT:
+        return [Plot(partial(plots.curves, lines), caption, f"s{section.number}-curves")] if lines else []
+    overview = partial(plots.curves, lines, "all", bands=False, top=plots.top_of(lines))
+    all_of_them = "All algorithms; their bands are in the plots that follow."
+    return [Plot(overview, all_of_them, f"s{section.number}-curves"), *(own_curve(section, name) for name in named)]
+
+
+def own_curve(section: Section, label: str) -> Plot:
+    """pass@k of one algorithm of the section and of the base, on the axes that all of them share."""
+    lines = frames.lines(section)
+    shown = [line for line in lines if line.colour is None or line.name == label]
+    caption = "Bands: pointwise 95 % intervals over problems, and over seeds where there are several."
+    draw = partial(plots.curves, shown, label, top=plots.top_of(lines))
+    return Plot(draw, caption, f"s{section.number}-curve-{picture_name(label)}")
+
+
+def picture_name(label: str) -> str:
+    """Returns a part of a picture's name, of letters, digits and hyphens, that no other label has."""
+    return slug(label).replace("_", "--")
+
+
+def slug(text: str) -> str:
+    """Returns a file name for any label. Two labels never share one."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
+    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def training(section: Section) -> list[Plot]:
@@ -43,11 +92,10 @@ def training(section: Section) -> list[Plot]:
     found = logs(section) if section.first == section.number else []
     if not found:
         return []
-    figure = plots.training(found)
     longest = max(len(one.log) for one in found)
     windows = f" Beyond {plots.POINTS} steps, a point is the mean of a few." if longest > plots.POINTS else ""
     caption = f"A line is a run, which is one seed of an algorithm.{windows}"
-    return [plot(figure, f"s{section.number}-training", caption)]
+    return [Plot(partial(plots.training, found), caption, f"s{section.number}-training")]
 
 
 def logs(section: Section) -> list[plots.Training]:
@@ -90,15 +138,9 @@ def costs(section: Section) -> list[Plot]:
         if points:
             base_at_1 = base.evaluation.pass_at_k.get(1) if base else None
             caption = f"A point is a cell. {unit.capitalize()} include discarded and greedy ones."
-            figures.append(plot(plots.cost(points, unit, base_at_1), f"s{section.number}-cost-{i}", caption))
+            draw = partial(plots.cost, points, unit, base_at_1)
+            figures.append(Plot(draw, caption, f"s{section.number}-cost-{i}"))
     return figures
-
-
-def plot(figure: Figure, name: str, caption: str) -> Plot:
-    """Turns a figure into a picture of the page. `name`: letters, digits and hyphens, unique on the site."""
-    axes = figure.axes[0]
-    title = f"{axes.get_ylabel()} over {axes.get_xlabel()} {axes.get_title()}".strip()
-    return Plot(Markup(to_svg(figure, name, title)), caption, name, title)
 
 
 def inline(shown: Plot) -> Markup:
@@ -106,15 +148,8 @@ def inline(shown: Plot) -> Markup:
     return shown.svg
 
 
-def beside(folder: Path, shown: Plot, up: str = "") -> Markup:
-    """Writes the picture to `folder`/pictures and returns an element that loads it when a reader comes near.
-
-    `up` leads from the page to the folder: "" or "../".
-    """
-    write_text_atomic(folder / "pictures" / f"{shown.name}.svg", standalone(shown.svg), durable=False)
-    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', shown.svg)
-    assert size is not None, "matplotlib writes the size"
-    width, height = (round(float(one) * 4 / 3) for one in size.groups())
-    return Markup('<img src="{}pictures/{}.svg" alt="{}" width="{}" height="{}" loading="lazy">').format(
-        up, shown.name, shown.title, width, height
-    )
+def save_print(folder: Path, shown: Plot) -> None:
+    """Writes the picture to `folder`/pictures as PDF and PNG, black on white. Failure if that is not possible."""
+    figure = shown.draw()
+    for kind in ("pdf", "png"):
+        save(figure, folder / "pictures" / f"{shown.name}.{kind}")

@@ -107,22 +107,6 @@ def _lines(groups: Mapping[str, Sequence[Counts]], colours: Mapping[str, int], c
     return [Line(name, ks, means[name], *found[name], colours.get(name)) for name in groups]
 
 
-def curve_figures(everything: Sequence[Line], over: str) -> list[tuple[Figure, str]]:
-    """Returns the plots of a section with their captions.
-
-    A few algorithms share one plot; with more of them, each also gets its own. `over`: what the bands are over.
-    """
-    reference = [line for line in everything if line.colour is None]
-    lines = [line for line in everything if line.colour is not None]
-    caption = f"Bands: pointwise 95 % intervals over {over}."
-    if len(lines) <= LINES_IN_ONE_PLOT:
-        return [(curves([*reference, *lines]), caption)] if reference or lines else []
-    top = _top([*reference, *lines])
-    overview = curves([*reference, *lines], "all", bands=False, top=top)
-    each = [(curves([*reference, line], line.name, top=top), caption) for line in lines]
-    return [(overview, "All algorithms; their bands are in the plots that follow."), *each]
-
-
 def curves(
     lines: Sequence[Line],
     title: str = "",
@@ -152,7 +136,7 @@ def draw_curves(
         _draw(axes, line, bands)
     _k_axis(axes, sorted({k for line in lines for k in line.ks}))
     axes.set(xlabel="k, samples of a problem (log scale)", ylabel="pass@k (%)", title=brief(title, 48))
-    percent_axis(axes, _top(lines) if top is None else top)
+    percent_axis(axes, top_of(lines) if top is None else top)
     sns.despine(ax=axes)
 
 
@@ -161,8 +145,8 @@ def handles(lines: Sequence[Line]) -> dict[str, Line2D]:
     return {line.name: _handle(line) for line in lines}
 
 
-def _top(lines: Sequence[Line]) -> float:
-    """Returns the end of the y axis in percent: a little above the highest line, and at most 100."""
+def top_of(lines: Sequence[Line]) -> float:
+    """The end of the y axis in percent: a little above the highest line, and at most 100."""
     highest = max(float(np.max(side)) for line in lines for side in (line.mean, line.high) if side is not None)
     return min(100.0, max(5.0, 105 * highest))
 

@@ -21,6 +21,7 @@ from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
 from leaderboards.by_problem import ByProblem, by_problem
+from leaderboards.cores import Spread
 from leaderboards.load import Broken, Entry, counts_of, plain
 from leaderboards.plots import Line
 from leaderboards.style import colours_of
@@ -46,10 +47,7 @@ class CellRow:
     @functools.cached_property
     def gaps(self) -> dict[JudgedBy, Gap]:
         """By verdict, computed from this row's counts and the base's; empty where that is not possible."""
-        if self.base is None or self.counts is None:
-            return {}
-        said = _said(self, self.dataset)
-        return {verdict: measure.gap_of(self.base, self.counts, gap, verdict) for verdict, gap in said.items()}
+        return _gaps([(self.base, self.counts, _said(self, self.dataset))])[0]
 
     @property
     def remarks(self) -> list[str]:
@@ -274,6 +272,31 @@ def _judge(trained: Sequence[CellRow], base: CellRow | None) -> None:
 def _finished(row: CellRow) -> tuple[float, str]:
     finished = row.entry.record.provenance.finished
     return (finished.timestamp() if finished else 0.0, row.entry.sha256)
+
+
+def measure_all(sections: Sequence[Section], spread: Spread) -> None:
+    """Computes what takes long ahead of time and on all cores: the gaps of all rows, which are the same without it."""
+    rows = [row for section in sections for row in section.rows]
+    parts = [rows[i : i + _ROWS_AT_ONCE] for i in range(0, len(rows), _ROWS_AT_ONCE)]
+    asked = [[(row.base, row.counts, _said(row, row.dataset)) for row in part] for part in parts]
+    for part, found in zip(parts, spread(_gaps, asked), strict=True):
+        for row, gaps in zip(part, found, strict=True):
+            row.gaps = gaps
+
+
+_ROWS_AT_ONCE = 8
+"""Rows that one process measures together: they mostly share a base, of which much is computed once."""
+_Sides = tuple[Counts | None, Counts | None, Mapping[JudgedBy, Gap]]
+
+
+def _gaps(asked: Sequence[_Sides]) -> list[dict[JudgedBy, Gap]]:
+    """The gaps of rows: of base, counts, and what the record says."""
+    return [
+        {verdict: measure.gap_of(base, counts, gap, verdict) for verdict, gap in said.items()}
+        if base and counts
+        else {}
+        for base, counts, said in asked
+    ]
 
 
 def known(rows: Iterable[CellRow]) -> list[Counts]:

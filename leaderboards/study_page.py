@@ -9,16 +9,15 @@ summary. It shows the validation split alone: no number on it comes from a test 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from benchmarks.files import write_text_atomic
 from benchmarks.records.study import StudySummary
 from leaderboards import study_plots, study_words
 from leaderboards.pictures import Plot
-from leaderboards.style import to_svg
 from leaderboards.summary import number, percent, points, short
 from leaderboards.templating import make_environment
 
@@ -55,7 +54,7 @@ def slice_pictures(summary: StudySummary) -> list[Plot]:
     shown = summary.parameters if summary.trials else ()
     captions = [f"pass@1 over {one.name}. The dashed line is the default." for one in shown]
     return [
-        _plot(study_plots.slice_of(summary, one), f"study-slice-{i}", caption)
+        Plot(partial(study_plots.slice_of, summary, one), caption, f"study-slice-{i}", caption)
         for i, (one, caption) in enumerate(zip(shown, captions, strict=True))
     ]
 
@@ -88,9 +87,7 @@ def study_pictures(summary: StudySummary) -> dict[str, Plot]:
         ),
     }  # fmt: skip
     return {
-        name: _plot(draw(summary), f"study-{name}", caption) for name, (there, draw, caption) in drawn.items() if there
+        name: Plot(partial(draw, summary), caption, f"study-{name}", caption)
+        for name, (there, draw, caption) in drawn.items()
+        if there
     }
-
-
-def _plot(figure: Figure, name: str, caption: str) -> Plot:
-    return Plot(Markup(to_svg(figure, name, caption)), caption, name, caption)

@@ -29,8 +29,11 @@ from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
 from leaderboards import about, addresses, behind, budgets, pages, summary
+from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
-from leaderboards.pictures import beside
+from leaderboards.cores import cores
+from leaderboards.pictures import save_print, slug
+from leaderboards.sections import measure_all
 from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
 from leaderboards.templating import TEMPLATES, csp_hash
@@ -42,24 +45,32 @@ def build_site(
     folder: Path | str,
     title: str = TITLE,
     commit: str | None = None,
+    downloads: bool = False,
 ) -> Page:
     """Writes the site into the folder and returns the path of its front page, as `build.build` does. Errors likewise.
 
     `commit`: of the code that builds it, if the front page shall name it. The same files, title and commit give the
-    same bytes.
+    same bytes. `downloads`: also write the plots that compare algorithms as PDF and PNG, and lead to them.
 
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
-    unread = behind.write_behind(title, found.sections, folder)
-    found = replace(found, broken=(*found.broken, *unread))
-    write_text_atomic(folder / "details.html", render(title, found, partial(beside, folder), "index.html"))
-    made = about.built(found, commit)
-    write_text_atomic(folder / "index.html", front_page(title, found, folder, made))
-    common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
-    about.write(found, made, folder, environment(partial(beside, folder)), common)
-    _write_behind(common, found, folder)
+    with cores() as spread:
+        found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
+        measure_all(found.sections, spread)
+        album, made = Album(), about.built(found, commit)
+        more = behind.pages_of(found.sections, title, partial(album.show, up="../"), downloads)
+        found = replace(found, broken=(*found.broken, *more.broken))
+        common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
+        about.write(found, made, folder, environment(album.show), common)
+        texts = {**more.texts, **_behind(common, found, album)}
+        texts["details.html"] = render(title, found, album.show, "index.html")
+        texts["index.html"] = front_page(title, found, album, made)
+        album.draw(folder, spread)
+        if downloads:
+            spread(partial(save_print, folder), more.plots)
+    for name, text in texts.items():
+        write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
     return found.page(folder / "index.html")
 
 
@@ -67,29 +78,29 @@ def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
     """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
     studies = []
     for one in found.studies:
-        page = f"studies/{addresses.slug(one.summary.study)}.html"
+        page = f"studies/{slug(one.summary.study)}.html"
         write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
         studies.append(Study(one.summary, page))
     return replace(found, studies=tuple(studies))
 
 
-def _write_behind(common: Mapping[str, Any], found: Gathered, folder: Path) -> None:
-    """Writes the pages of algorithms and of cells. `common`: what every page needs."""
-    made = environment(partial(beside, folder, up="../"))
+def _behind(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
+    """The pages of algorithms and of cells, by their addresses. `common`: what every page needs."""
+    made, texts = environment(partial(album.show, up="../")), {}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
     for page in pages.algorithm_pages(found.sections):
-        text = made.get_template("algorithm.html.j2").render(page=page, **common)
-        write_text_atomic(folder / page.file, text, durable=False)
+        texts[page.file] = made.get_template("algorithm.html.j2").render(page=page, **common)
     for entry in found.entries:
         counts, broken = pages.raw_counts(entry)
         name = summary.cell_name(entry.record.cell)
         text = made.get_template("cell.html.j2").render(entry=entry, name=name, counts=counts, broken=broken, **common)
-        write_text_atomic(folder / pages.cell_file(entry), text, durable=False)
+        texts[pages.cell_file(entry)] = text
+    return texts
 
 
-def front_page(title: str, found: Gathered, folder: Path, made: about.Built) -> str:
-    """Returns the front page, and writes its pictures into the folder."""
-    template = environment(partial(beside, folder)).get_template("front.html.j2")
+def front_page(title: str, found: Gathered, album: Album, made: about.Built) -> str:
+    """The front page."""
+    template = environment(album.show).get_template("front.html.j2")
     style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
     return template.render(
         title=title,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards import pages, style
-from leaderboards.addresses import slug
+from leaderboards.pictures import picture_name, slug
 from leaderboards.website import build_site
 from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run, write_samples
 
@@ -128,7 +128,7 @@ def test_hostile_names_are_text_on_every_page(site: Path):
 
 def test_slugs_differ_where_labels_do():
     labels = ["grpo", "GRPO", "grpo (x)", "grpo-x", "grpo_x", "grpo--x", "../x", "", HOSTILE]
-    assert len({slug(one) for one in labels}) == len({pages.picture_name(one) for one in labels}) == len(labels)
+    assert len({slug(one) for one in labels}) == len({picture_name(one) for one in labels}) == len(labels)
     assert all(re.fullmatch(r"[a-z0-9_-]+", slug(one)) for one in labels)
 
 

@@ -1,0 +1,64 @@
+"""Work that is spread over cores gives what it gives one by one, and a site does not depend on it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from leaderboards import website
+from leaderboards.cores import cores, one_by_one
+from tests.leaderboards.factory import draw_counts, write_run
+
+
+def square_and_process(number: int) -> tuple[int, int]:
+    """What the tests spread."""
+    if number < 0:
+        raise ValueError(f"{number} is below zero")
+    return number * number, os.getpid()
+
+
+needs_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores"
+)
+
+
+@needs_cores
+def test_work_is_done_in_other_processes_and_in_order(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # pytest-xdist has threads of its own
+    with cores() as spread:
+        found = spread(square_and_process, list(range(20)))
+        with pytest.raises(ValueError, match="-1 is below zero"):
+            spread(square_and_process, [1, -1])
+    assert [square for square, _ in found] == [n * n for n in range(20)]
+    assert os.getpid() not in {process for _, process in found}
+
+
+def test_a_process_with_threads_is_not_copied():
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with cores() as spread:
+            assert spread is one_by_one
+            assert spread(square_and_process, [3]) == [(9, os.getpid())]
+    finally:
+        stop.set()
+        thread.join()
+
+
+@needs_cores
+def test_a_site_is_the_same_with_and_without_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
+    base = {"test": draw_counts(0.15, 12, 1)}
+    write_run(tmp_path / "runs", "base", base)
+    for seed in range(3):
+        write_run(tmp_path / "runs", "grpo", {"test": draw_counts(0.4, 12, 5 + seed)}, base, seed=seed)
+    for name, threads in (("one", 2), ("other", 1)):
+        monkeypatch.setattr(threading, "active_count", lambda threads=threads: threads)
+        website.build_site(tmp_path / "runs", tmp_path / name)
+    files = {path.relative_to(tmp_path / "one"): path.read_bytes() for path in (tmp_path / "one").rglob("*.*")}
+    assert files == {path: (tmp_path / "other" / path).read_bytes() for path in files}
+    assert any(path.suffix == ".svg" for path in files)
