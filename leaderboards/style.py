@@ -161,7 +161,7 @@ def standalone(svg: str) -> str:
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure black on white, as a PDF or PNG by the path's suffix. Raises Failure if that is not possible.
 
-    The same figure gives the same bytes, if it is drawn for the first time: the file says neither when nor by what it was made.
+    A figure that was never drawn before gives the same bytes each time: they say neither when nor by what it was made.
     """
     kind = path.suffix[1:]
     unsaid = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[kind]
