@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from benchmarks.records.schema import BASE
-from leaderboards.pictures import slug
 from leaderboards.sections import Section
 
 MOST_PAGES = 1000
 """Of a dataset. Further problems are in its list alone."""
 FILES = ("list_file", "pair_file", "problem_file", "section_file", "section_name")
 """The functions that templates call."""
+
+
+def slug(text: str) -> str:
+    """Returns a file name for any label. Two labels never share one."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
+    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def section_name(section: Section) -> str:

@@ -1,8 +1,8 @@
 """The front page's tables by what training may spend: at equal steps (`front.py`), and at equal generated tokens.
 
 At equal tokens (`equal_cost.py`), a run that generated more than the cheapest one is read between two of its own
-evaluations. Where no run is, because no checkpoint was evaluated, the second table would only repeat a part of the
-first: it is left out.
+evaluations. Where no run is, the second table would only repeat a part of the first: it is left out, and the first says
+why.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from leaderboards import equal_cost, front, summary
-from leaderboards.equal_cost import EqualTokens, Reading
+from leaderboards.equal_cost import EqualTokens, ReadAtTarget, Reading
 from leaderboards.front import Cell, Row, View
 from leaderboards.sections import CellRow, Section
 
@@ -22,22 +22,35 @@ from leaderboards.sections import CellRow, Section
 def views(sections: Sequence[Section]) -> list[View]:
     """All tables of the front page, in the order of the sections; those at equal tokens after those at equal steps."""
     at_steps = front.views(sections)
-    found = []
-    for section in sections:
-        here = [view for view in at_steps if view.section == section.number]
-        found += [*here, *_at_tokens(section, here)]
-    return found
+    return [
+        one for section in sections for one in _views(section, [v for v in at_steps if v.section == section.number])
+    ]
 
 
-def _at_tokens(section: Section, at_steps: Sequence[View]) -> list[View]:
+def _views(section: Section, at_steps: Sequence[View]) -> list[View]:
+    """The section's tables at equal steps, and those at equal tokens or why there are none."""
+    found = {verdict: equal_cost.read_at_target(section, verdict) for verdict in VERDICTS}
+    reads = {verdict: read for verdict, read in found.items() if read is not None}
+    if any(one.is_interpolated for read in reads.values() for one in read.readings):
+        return [*at_steps, *_at_tokens(section, at_steps, reads)]
+    return [_without(view, reads[view.verdict]) if view.verdict in reads else view for view in at_steps]
+
+
+def _without(at_steps: View, read: ReadAtTarget) -> View:
+    """The table at equal steps, which says why there is none at equal tokens if not all generated as many."""
+    if not read.left_out:
+        return at_steps
+    why = (
+        f"There is no table at equal generated tokens. The cheapest run generated {read.target:,} tokens, and none "
+        "that generated more has an evaluated checkpoint that can be used."
+    )
+    return replace(at_steps, notes=(why,), left_out=_left_out(read))
+
+
+def _at_tokens(section: Section, at_steps: Sequence[View], reads: Mapping[JudgedBy, ReadAtTarget]) -> list[View]:
     """The tables at equal tokens, which differ from those at equal steps in what stands in their rows."""
     level = section.key.confidence or 0.95
-    reads = {verdict: equal_cost.read_at_target(section, verdict) for verdict in VERDICTS}
-    found = {
-        verdict: equal_cost.compare_at_target(read, level)
-        for verdict, read in reads.items()
-        if read is not None and any(one.is_interpolated for one in read.readings)
-    }
+    found = {verdict: equal_cost.compare_at_target(read, level) for verdict, read in reads.items()}
     return [_view(section, view, found) for view in at_steps if view.verdict in found]
 
 
@@ -55,6 +68,7 @@ def _view(section: Section, at_steps: View, found: Mapping[JudgedBy, EqualTokens
         picture=None,
         remarks=(*section.apart, *front.refusals(here.comparison)),
         notes=_notes(here),
+        left_out=_left_out(here),
     )
 
 
@@ -76,16 +90,24 @@ def _how(read: Sequence[Reading]) -> str:
 
 
 def _notes(found: EqualTokens) -> tuple[str, ...]:
-    """The target, what was interpolated, and which runs are left out, with the reason."""
+    """The target, and what was interpolated."""
     interpolated = sorted({one.row.label for one in found.readings if one.is_interpolated})
-    return (
+    target = (
         f"Every algorithm is compared after {found.target:,} generated tokens, which is what the cheapest run "
-        f"generated. A run that generated up to {100 * equal_cost.WITHIN:g} % more stands as it is.",
+        f"generated. A run that generated up to {100 * equal_cost.WITHIN:g} % more stands as it is."
+    )
+    if not interpolated:
+        return (target,)
+    return (
+        target,
         f"Read between two evaluations, linearly in tokens: {', '.join(interpolated)}. Learning curves mostly bend "
         "downwards, so such a row is more likely too low than too high.",
-        *(f"Left out: {_run(row)}, because {why}." for row, why in found.left_out),
-        *(f"Not used: {_run(row)}: {why}." for row, why in found.unused),
     )
+
+
+def _left_out(read: ReadAtTarget) -> tuple[str, ...]:
+    """The runs that are left out, and the checkpoints that were not used, with the reason."""
+    return tuple(f"{_run(row)}: {why}." for row, why in (*read.left_out, *read.unused))
 
 
 def _run(row: CellRow) -> str:

@@ -18,7 +18,8 @@ from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
 from leaderboards import frames, plots, summary
-from leaderboards.pictures import Plot, slug
+from leaderboards.addresses import list_file, section_file, slug
+from leaderboards.pictures import Plot
 from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
@@ -69,8 +70,13 @@ class View:
     remarks: tuple[str, ...]
     section: int
     verdict: JudgedBy
+    more: str
+    """The address of its page of plots and pairs, and in `problems` that of its problems, from the front page."""
+    problems: str
     notes: tuple[str, ...] = ()
     """What stands below the table."""
+    left_out: tuple[str, ...] = ()
+    """The runs that cannot be compared at equal generated tokens, with the reason."""
 
     @property
     def name(self) -> str:
@@ -110,6 +116,8 @@ def _view(section: Section, verdict: JudgedBy) -> View:
         remarks=(*section.apart, *refusals(comparison)),
         section=section.number,
         verdict=verdict,
+        more=section_file(section),
+        problems=list_file(section),
     )
 
 

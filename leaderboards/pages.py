@@ -16,8 +16,9 @@ from markupsafe import Markup
 from benchmarks.errors import Failure
 from benchmarks.statistics.counts import Counts
 from leaderboards import frames, plots
+from leaderboards.addresses import slug
 from leaderboards.load import Entry, counts_of, plain
-from leaderboards.pictures import Plot, logs, own_curve, picture_name, slug
+from leaderboards.pictures import Plot, logs, own_curve, picture_name
 from leaderboards.sections import CellRow, Section
 from leaderboards.summary import cell_name
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.errors import Failure
 from leaderboards import frames, plots, summary
+from leaderboards.addresses import slug
 from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
 from leaderboards.style import save, to_svg
@@ -79,12 +78,6 @@ def own_curve(section: Section, label: str) -> Plot:
 def picture_name(label: str) -> str:
     """Returns a part of a picture's name, of letters, digits and hyphens, that no other label has."""
     return slug(label).replace("_", "--")
-
-
-def slug(text: str) -> str:
-    """Returns a file name for any label. Two labels never share one."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def training(section: Section) -> list[Plot]:

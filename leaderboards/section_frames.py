@@ -35,7 +35,8 @@ def forest(sections: Sequence[Section]) -> pd.DataFrame:
     rows = []
     for section in sections:
         for verdict, comparison in section.comparisons.items():
-            found = [(BASE, comparison.joint_base.own_gap)] if comparison.joint_base else []
+            base = comparison.joint_base
+            found = [(BASE, base.own_gap)] if base else []
             found += [(one.name, one.from_base.gap) for one in comparison.joint if one.from_base]
             rows += [
                 {**frames.group(section, verdict, label), "k": section.k}

@@ -4,13 +4,11 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
-    sections/           a page for each dataset: plots, and links to all pairs of models
-    pairs/              a page for each two models
-    problems/           a list of each dataset's problems, and a page for each of them
     data/, data.html    the data as JSON, CSV and BibTeX, and what it means
     cited.html          numbers of others
     changelog.html      what was added when, if the records are the published ones
     studies/            a page for each study in which an algorithm was tuned
+    sections/, pairs/, problems/    what `behind.py` makes
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -28,11 +26,12 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import about, addresses, behind, budgets, pages, summary
+from leaderboards import about, behind, budgets, pages, summary
+from leaderboards.addresses import slug
 from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.cores import cores
-from leaderboards.pictures import save_print, slug
+from leaderboards.pictures import save_print
 from leaderboards.sections import measure_all
 from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
@@ -63,7 +62,7 @@ def build_site(
         found = replace(found, broken=(*found.broken, *more.broken))
         common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
         about.write(found, made, folder, environment(album.show), common)
-        texts = {**more.texts, **_behind(common, found, album)}
+        texts = {**more.texts, **_single_pages(common, found, album)}
         texts["details.html"] = render(title, found, album.show, "index.html")
         texts["index.html"] = front_page(title, found, album, made)
         album.draw(folder, spread)
@@ -84,7 +83,7 @@ def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
     return replace(found, studies=tuple(studies))
 
 
-def _behind(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
+def _single_pages(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
     """The pages of algorithms and of cells, by their addresses. `common`: what every page needs."""
     made, texts = environment(partial(album.show, up="../")), {}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
@@ -111,8 +110,6 @@ def front_page(title: str, found: Gathered, album: Album, made: about.Built) -> 
         views=budgets.views(found.sections),
         found=found,
         made=made,
-        list_file=addresses.list_file,
-        section_file=addresses.section_file,
         colour_of=lambda number: number % len(COLOURS),
     )
 

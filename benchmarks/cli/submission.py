@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +36,8 @@ def submit(
     from benchmarks.runs.submission import submit as write
 
     found = [folder for path in runs for folder in _runs(path)]
-    failed = []
+    failed: list[str] = []
+    added: list[Path] = []
     with Progress() as progress, progress.stage("check", len(found), "runs") as stage:
         for folder in found:
             try:
@@ -45,14 +46,25 @@ def submit(
                 else:
                     target, is_new = write(folder, to, replace)
                     progress.say(f"{folder}: {'written to' if is_new else 'is already in'} {target}.")
+                    added += [target] if is_new else []
             except Failure as error:
                 failed.append(str(error))
             stage.advance(1)
+    for line in _for_changelog(added):
+        print(f"Say so in leaderboards/CHANGELOG.md: {line}")
     for reason in failed:
         print(f"refused: {reason}", file=sys.stderr)
     if failed:
         raise Failure(f"{len(failed)} of {len(found)} runs were refused.")
     print(f"{len(found)} runs passed.")
+
+
+def _for_changelog(added: Sequence[Path]) -> list[str]:
+    """The items that the changelog needs for what was written."""
+    from benchmarks.records.schema import read_record
+    from leaderboards.changelog import missing
+
+    return missing("", [(folder, read_record(folder / "record.json")) for folder in added])
 
 
 def _bounds(agreed: Mapping[str, int]) -> str:

@@ -19,7 +19,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH")]
 
 PAGES = [
-    *("index.html", "details.html", "algorithms/grpo.html", "cells/ppo-s0-*.html", "data.html", "cited.html"),
+    *("index.html", "details.html", "data.html", "cited.html", "algorithms/grpo.html", "cells/ppo-s0-*.html"),
     *("pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html", "sections/countdown-test-*.html"),
     "problems/countdown-ood-????????.html",
 ]
@@ -117,7 +117,7 @@ def test_the_address_keeps_the_budget(browser, tmp_path: Path, monkeypatch: pyte
         )
         page.reload()
         assert page.locator(".view:visible h2").all_inner_texts() == heads
-        assert page.locator(".view:visible li", has_text="1,000 generated tokens").is_visible()
+        assert page.locator(".view:visible p", has_text="1,000 generated tokens").is_visible()
         assert axe.Axe().run(page).response["violations"] == []
 
 

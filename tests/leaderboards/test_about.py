@@ -66,7 +66,8 @@ def test_docs_say_what_the_page_says():
 
 def test_the_foot_says_what_the_site_was_built_from(runs, site, tmp_path):
     text = text_of(site / "index.html")
-    assert "newest record of 2026-11-20" in text and "commit 1234567890 ; the records were made at 0f1e2d3c4b" in text
+    assert "of which the newest is from 2026-11-20. They were made at commit 0f1e2d3c4b" in text
+    assert "The site was built by rlvr-gap" in text and "at commit 1234567890 ." in text
     build_site(runs, tmp_path / "again", commit="1234567890")
     for path in sorted(path for path in site.rglob("*") if path.is_file()):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(site)).read_bytes(), path.name
@@ -74,7 +75,7 @@ def test_the_foot_says_what_the_site_was_built_from(runs, site, tmp_path):
 
 def test_without_a_commit_none_is_named(runs, tmp_path):
     build_site(runs, tmp_path)
-    assert "commit" not in text_of(tmp_path / "index.html").partition("Version")[2].partition(";")[0]
+    assert "commit" not in text_of(tmp_path / "index.html").partition("The site was built")[2]
 
 
 def test_front_page_leads_there(site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,9 @@ def test_it_says_the_target_what_was_interpolated_and_what_is_left_out(root):
     _, tokens = views_of(root)
     assert "after 1,000 generated tokens" in tokens.notes[0] and tokens.notes[1].count("linearly in tokens: dapo.") == 1
     why = "tokens, and no checkpoint from before was evaluated."
-    assert set(tokens.notes[2:]) == {
-        f"Left out: dapo, seed 3, because it generated 3,000 {why}",
-        f"Left out: rloo, seed 0, because it generated 1,500 {why}",
+    assert set(tokens.left_out) == {
+        f"dapo, seed 3: it generated 3,000 {why}",
+        f"rloo, seed 0: it generated 1,500 {why}",
     }
     rows = {row.label: row for row in tokens.rows}
     assert "rloo" not in rows
@@ -71,7 +72,19 @@ def test_it_says_the_target_what_was_interpolated_and_what_is_left_out(root):
 def test_there_is_no_choice_where_nothing_was_evaluated_along_the_way(root):
     for folder in root.glob("dapo-*"):
         (folder / "points/step-40/eval/test/counts.jsonl").unlink()  # so that no checkpoint can be used
-    assert [view.choices["budget"] for view in views_of(root)] == ["equal steps"]
+    [steps] = views_of(root)
+    assert steps.choices["budget"] == "equal steps"
+    assert "The cheapest run generated 1,000 tokens" in steps.notes[0]
+    left_out = [one for one in steps.left_out if "it generated 2,000 tokens" in one]
+    unused = [one for one in steps.left_out if "checkpoint after step 40 cannot be used" in one]
+    assert len(left_out) == len(unused) == 3 and len(steps.left_out) == 6
+
+
+def test_equal_steps_say_nothing_where_all_generated_as_many(root):
+    for folder in root.glob("dapo-*"):
+        shutil.rmtree(folder)
+    [steps] = views_of(root)
+    assert steps.notes == steps.left_out == ()
 
 
 def test_the_page_has_it(root, tmp_path):

@@ -63,8 +63,10 @@ def test_tables_say_what_they_are_about(section: Section):
 def test_forest_holds_for_all_at_once(section: Section):
     table = section_frames.forest([section]).set_index("label")
     alone = {one.name: one.from_base.gap for one in section.comparisons["answer"].standings}
-    assert table["gap"].is_monotonic_increasing
-    assert table.loc["base", "gap"] == section.comparisons["answer"].joint_base.own_gap.value
+    assert (
+        table["gap"].is_monotonic_increasing
+        and table.loc["base", "gap"] == section.comparisons["answer"].joint_base.own_gap.value
+    )
     for name, one in alone.items():
         assert table.loc[name, "gap_low"] < one.low < one.high < table.loc[name, "gap_high"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from leaderboards import pages, style
-from leaderboards.pictures import picture_name, slug
+from leaderboards.addresses import slug
+from leaderboards.pictures import picture_name
 from leaderboards.website import build_site
 from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run, write_samples
 

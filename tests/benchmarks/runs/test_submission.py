@@ -92,6 +92,18 @@ def test_other_versions_are_refused(run, changes, reason):
         check(run)
 
 
+def test_the_command_says_what_the_changelog_needs(run, tmp_path, capsys, monkeypatch):
+    there = tmp_path / "records"
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "submit", str(run.parent), "--to", str(there)])
+    for again in (False, True):
+        with pytest.raises(SystemExit) as end:
+            program.main()
+        said = " ".join(capsys.readouterr().out.split())
+        [suite] = [folder.name for folder in there.iterdir() if folder.is_dir()]
+        line = f"CHANGELOG.md: - `{suite}`: added or replaced `base`, `{run.name}`. Made by `aaaaaaa`."
+        assert not end.value.code and (line in said) is not again
+
+
 def test_the_command_says_what_a_sample_bounds(run, tmp_path, capsys, monkeypatch):
     there = put(run, tmp_path / "records")
     n = pq.read_table(there / "eval/test/sample.parquet").num_rows
