@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from leaderboards import frames, plots, summary
 from leaderboards.addresses import slug
 from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
-from leaderboards.style import to_svg
+from leaderboards.style import save, to_svg
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +139,10 @@ def costs(section: Section) -> list[Plot]:
 def inline(shown: Plot) -> Markup:
     """The picture as a part of the page itself."""
     return shown.svg
+
+
+def save_print(folder: Path, shown: Plot) -> None:
+    """Writes the picture to `folder`/pictures as PDF and PNG, black on white. Failure if that is not possible."""
+    figure = shown.draw()
+    for kind in ("pdf", "png"):
+        save(figure, folder / "pictures" / f"{shown.name}.{kind}")

@@ -31,6 +31,7 @@ from leaderboards.addresses import slug
 from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.cores import cores
+from leaderboards.pictures import save_print
 from leaderboards.sections import measure_all
 from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
@@ -43,11 +44,12 @@ def build_site(
     folder: Path | str,
     title: str = TITLE,
     commit: str | None = None,
+    downloads: bool = False,
 ) -> Page:
     """Writes the site into the folder and returns the path of its front page, as `build.build` does. Errors likewise.
 
     `commit`: of the code that builds it, if the front page shall name it. The same files, title and commit give the
-    same bytes.
+    same bytes. `downloads`: also write the plots that compare algorithms as PDF and PNG, and lead to them.
 
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
@@ -56,14 +58,16 @@ def build_site(
         found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
         measure_all(found.sections, spread)
         album, made = Album(), about.built(found, commit)
+        more = behind.pages_of(found.sections, title, partial(album.show, up="../"), downloads)
+        found = replace(found, broken=(*found.broken, *more.broken))
         common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
         about.write(found, made, folder, environment(album.show), common)
-        texts, unread = behind.pages(title, found.sections, album)
-        found = replace(found, broken=(*found.broken, *unread))
-        texts |= _single_pages(common, found, album)
+        texts = {**more.texts, **_single_pages(common, found, album)}
         texts["details.html"] = render(title, found, album.show, "index.html")
         texts["index.html"] = front_page(title, found, album, made)
         album.draw(folder, spread)
+        if downloads:
+            spread(partial(save_print, folder), more.plots)
     for name, text in texts.items():
         write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
     return found.page(folder / "index.html")

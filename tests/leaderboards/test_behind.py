@@ -106,6 +106,19 @@ def test_plots_have_their_data_beside_them(site: Path):
         assert f"<h2>{heading}</h2>" in html
 
 
+def test_plots_can_be_downloaded_if_that_is_asked_for(site: Path, tmp_path: Path):
+    folder = tmp_path / "countdown"
+    write_run(folder, "base", BASE)
+    write_run(folder, "grpo", TRAINED, BASE)
+    build_site(folder, tmp_path / "site", downloads=True)
+    [path] = (tmp_path / "site" / "sections").iterdir()
+    files = re.findall(r'href="\.\./(pictures/[^"]+)" download', read(path))
+    assert {Path(file).suffix for file in files} == {".svg", ".pdf", ".png"} and len(files) == 3 * 5
+    assert all((tmp_path / "site" / file).stat().st_size > 1000 for file in files)
+    [plain] = (site / "sections").iterdir()
+    assert "download" not in read(plain) and not list(site.rglob("*.pdf"))
+
+
 def test_damaged_completions_are_listed(tmp_path: Path):
     folder = tmp_path / "countdown"
     run = write_run(folder, "base", BASE).parent
