@@ -1,4 +1,4 @@
-"""The pages beside the front page: the data and how to cite it, numbers of others as cited, and the changelog.
+"""The pages beside the front page: the data and how to cite it, numbers of others as cited, changelog and findings.
 
 Nothing here is computed from counts: the data is what `exports.py` writes, and the cited numbers are `citations.py`'s.
 """
@@ -64,11 +64,15 @@ def write(found: Gathered, made: Built, folder: Path, environment: Environment, 
         },
         "cited": {"cited": [(one, cited_rows(one)) for one in citations.load()], "ours": _ours(found)},
     }
-    if made.is_published:
-        contents["changelog"] = {"changelog": pages.as_html(read_text(changelog.FILE))}
-        contents["findings"] = {"findings": pages.as_html(read_text(FINDINGS))}
-    for name, content in contents.items():
-        text = environment.get_template(f"{name}.html.j2").render(up="", **content, **common)
+    texts = {
+        name: environment.get_template(f"{name}.html.j2").render(up="", **content, **common)
+        for name, content in contents.items()
+    }
+    prose_files = {"changelog": changelog.FILE, "findings": FINDINGS} if made.is_published else {}
+    for name, file in prose_files.items():
+        prose = {"heading": name.capitalize(), "text": pages.as_html(read_text(file))}
+        texts[name] = environment.get_template("prose.html.j2").render(up="", **prose, **common)
+    for name, text in texts.items():
         write_text_atomic(folder / f"{name}.html", text, durable=False)
 
 

@@ -6,7 +6,7 @@
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
     data/, data.html    the data as JSON, CSV and BibTeX, and what it means
     cited.html          numbers of others
-    changelog.html      what was added when, if the records are the published ones
+    changelog.html, findings.html    what was added when, and what it shows, if the records are the published ones
     studies/            a page for each study in which an algorithm was tuned
     sections/, pairs/, problems/    what `behind.py` makes
     pictures/           SVG files, loaded when a reader comes near them

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards.website import build_site
+from tests.leaderboards.factory import build_quickly
 from tests.leaderboards.test_budgets import write_budgets
 from tests.leaderboards.test_website import write_suite
 
@@ -29,11 +29,9 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small site; the statistics only have to be quick."""
+    """A small site, which no test changes."""
     folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
-        build_site(write_suite(folder / "runs" / "countdown"), folder / "site")
+    build_quickly(write_suite(folder / "runs" / "countdown"), folder / "site")
     return folder / "site"
 
 
@@ -105,9 +103,8 @@ def test_the_address_keeps_the_dataset(page):
     assert page.locator(".view:visible h2").all_inner_texts() == ["countdown: ood, by answer"]
 
 
-def test_the_address_keeps_the_budget(browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
-    build_site(write_budgets(tmp_path / "runs"), tmp_path / "site")
+def test_the_address_keeps_the_budget(browser, tmp_path: Path):
+    build_quickly(write_budgets(tmp_path / "runs"), tmp_path / "site")
     for page in opened(browser, tmp_path / "site" / "index.html"):
         assert page.locator(".view:visible h2").all_inner_texts() == ["countdown: test, by answer"]
         page.get_by_label("budget").select_option("equal generated tokens")

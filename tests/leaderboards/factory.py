@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA, SAMPLE, Meta, write_tables
 from benchmarks.files import file_sha256
@@ -21,6 +22,8 @@ from benchmarks.records.training_log import FILE
 from benchmarks.statistics.counts import Counts, write_counts
 from benchmarks.statistics.gap import sampling_efficiency_gap
 from benchmarks.statistics.passk import Design, FixedDesign
+from leaderboards.build import Page
+from leaderboards.website import build_site
 
 N = 16
 KS = (1, 2, 4, 8, 16)
@@ -195,3 +198,10 @@ def words(html: str) -> str:
     """The text of the page, without style, in one line."""
     text = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL)
     return " ".join(text.split())
+
+
+def build_quickly(runs: Path, folder: Path) -> Page:
+    """The site of these runs, with few draws: the statistics have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
+        return build_site(runs, folder)

@@ -12,8 +12,7 @@ import pytest
 from leaderboards import pages, style
 from leaderboards.addresses import slug
 from leaderboards.pictures import picture_name
-from leaderboards.website import build_site
-from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run, write_samples
+from tests.leaderboards.factory import Elements, build_quickly, draw_counts, words, write_log, write_run, write_samples
 
 PROBLEMS = 24
 HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
@@ -40,10 +39,7 @@ def write_suite(folder: Path) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site of `write_suite`, which no test changes."""
     folder = tmp_path_factory.mktemp("website")
-    with pytest.MonkeyPatch.context() as patch:
-        # The statistics have tests of their own; here they only have to be quick.
-        patch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
-        page = build_site(write_suite(folder / "runs" / "countdown"), folder / "site")
+    page = build_quickly(write_suite(folder / "runs" / "countdown"), folder / "site")
     assert (page.path, page.n_records, page.broken) == (folder / "site" / "index.html", 8, ())
     return folder / "site"
 
