@@ -67,7 +67,8 @@ def coverage(table: pd.DataFrame) -> Figure:
         left = np.zeros(len(table))
         for name, colour in COVERAGE.items():
             width = 100 * table[name].to_numpy(dtype=float)
-            axes.barh(range(len(table)), width, left=left, color=colour, height=0.72, linewidth=0, label=name.replace("_", " "))
+            bar: dict[str, Any] = {"color": colour, "height": 0.72, "linewidth": 0, "label": name.replace("_", " ")}
+            axes.barh(range(len(table)), width, left=left, **bar)
             left += width
         _names(axes, table["label"].tolist())
         axes.set(xlabel="problems (%)", ylabel="", xlim=(0, 100))
