@@ -19,6 +19,8 @@ from benchmarks.files import read_text, write_text_atomic
 from leaderboards import changelog, citations, columns, exports, pages
 from leaderboards.build import Gathered
 
+FINDINGS = Path(__file__).parent / "FINDINGS.md"
+"""What the published records show, in words. It is there in a checkout, and not in an installed wheel."""
 DATA = "data"
 """The folder of the data in the site."""
 
@@ -33,7 +35,8 @@ class Built:
     """Of the code that built the site; None where the caller did not say."""
     records: Mapping[str, Any]
     """See `exports.built_from`."""
-    has_changelog: bool
+    is_published: bool
+    """Whether the records are the published ones, which the changelog and the findings are about."""
 
 
 def built(found: Gathered, commit: str | None) -> Built:
@@ -61,8 +64,9 @@ def write(found: Gathered, made: Built, folder: Path, environment: Environment, 
         },
         "cited": {"cited": [(one, cited_rows(one)) for one in citations.load()], "ours": _ours(found)},
     }
-    if made.has_changelog:
+    if made.is_published:
         contents["changelog"] = {"changelog": pages.as_html(read_text(changelog.FILE))}
+        contents["findings"] = {"findings": pages.as_html(read_text(FINDINGS))}
     for name, content in contents.items():
         text = environment.get_template(f"{name}.html.j2").render(up="", **content, **common)
         write_text_atomic(folder / f"{name}.html", text, durable=False)

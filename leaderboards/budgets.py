@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
-from leaderboards import equal_cost, front, summary
+from leaderboards import budget_plots, equal_cost, frames, front, summary
 from leaderboards.equal_cost import EqualTokens, ReadAtTarget, Reading
 from leaderboards.front import Cell, Row, View
+from leaderboards.pictures import Plot
 from leaderboards.sections import CellRow, Section
 
 
@@ -65,11 +67,26 @@ def _view(section: Section, at_steps: View, found: Mapping[JudgedBy, EqualTokens
         id=f"{at_steps.id}-tokens",
         choices={**at_steps.choices, "budget": front.EQUAL_TOKENS},
         rows=tuple(rows),
-        picture=None,
+        picture=_picture(section, at_steps.verdict, here),
         remarks=(*section.apart, *front.refusals(here.comparison)),
         notes=_notes(here),
         left_out=_left_out(here),
     )
+
+
+def _picture(section: Section, verdict: JudgedBy, found: EqualTokens) -> Plot | None:
+    """The gap along the trainings that are compared, up to and beyond the target."""
+    compared = {summary.cell_name(one.row.entry.record.cell) for one in found.readings}
+    points = frames.points([section])
+    points = points[(points["verdict"] == verdict) & points["cell"].isin(compared) & points["gap"].notna()]
+    if points.empty:
+        return None  # there is no base to measure a gap from
+    caption = (
+        "The gap of the runs that are compared over the tokens that training had generated, as means over seeds. A "
+        f"mark is an evaluation, and the upright line is at {found.target:,} tokens, where the algorithms are compared."
+    )
+    draw = partial(budget_plots.gap_by_tokens, points, section.colours, found.target)
+    return Plot(draw, caption, f"front-{section.number}-{verdict}-tokens")
 
 
 def _row(row: Row, section: Section, found: EqualTokens) -> Row:
@@ -101,7 +118,7 @@ def _notes(found: EqualTokens) -> tuple[str, ...]:
     return (
         target,
         f"Read between two evaluations, linearly in tokens: {', '.join(interpolated)}. Learning curves mostly bend "
-        "downwards, so such a row is more likely too low than too high.",
+        "downwards, so pass@1 of such a row is more likely too low than too high, and its gap too high than too low.",
     )
 
 

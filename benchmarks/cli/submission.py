@@ -61,10 +61,9 @@ def submit(
 
 def _for_changelog(added: Sequence[Path]) -> list[str]:
     """The items that the changelog needs for what was written."""
-    from benchmarks.records.schema import read_record
-    from leaderboards.changelog import missing
+    from leaderboards.changelog import missing, of_run
 
-    return missing("", [(folder, read_record(folder / "record.json")) for folder in added])
+    return missing("", map(of_run, added))
 
 
 def _bounds(agreed: Mapping[str, int]) -> str:

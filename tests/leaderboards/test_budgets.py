@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboards import budgets
+from leaderboards import budgets, frames
+from leaderboards.budget_plots import means
 from leaderboards.load import load
 from leaderboards.sections import make_sections
 from leaderboards.website import build_site
@@ -67,6 +68,23 @@ def test_it_says_the_target_what_was_interpolated_and_what_is_left_out(root):
     assert "rloo" not in rows
     assert [cell.text for cell in rows["dapo"].cells[-2:]] == ["1 k", "3 of 4"]
     assert (rows["dapo"].cells[-2].interval, rows["grpo"].cells[-2].interval) == ("interpolated", "not interpolated")
+
+
+def test_the_picture_shows_means_over_seeds_at_each_evaluation(root):
+    """The base at 0 tokens, dapo's checkpoint and both ends: the base's pass@16 of 1/2 less 3/16, 1/2 and 3/4."""
+    run(root, "dapo", 2600, seed=3)  # no checkpoint, so step 40 is not known of all seeds
+    run(root, "rloo", 2000, {40: (800, counts(HALF))})
+    entries, broken = load([root])
+    found = means(frames.points(make_sections(entries, broken)).query("verdict == 'answer'"))
+    rows = {label: part[["step", "tokens", "gap"]].values.tolist() for label, part in found.groupby("label")}
+    assert rows["rloo"] == [[0, 0, 5 / 16], [40, 800, 0], [80, 2000, -1 / 4]]
+    assert rows["dapo"] == [[0, 0, 5 / 16], [80, 2150, -1 / 4]]  # (3 * 2000 + 2600) / 4
+    _, tokens = views_of(root)
+    [axes] = tokens.picture.draw().axes
+    drawn = [line.get_xydata().tolist() for line in axes.lines]
+    # In points: rloo, and dapo without its fourth seed, which is left out of the comparison.
+    assert drawn.count([[0, 31.25], [800, 0], [2000, -25]]) == 2
+    assert [x for x, _ in drawn[-1]] == [1000, 1000] and "upright line is at 1,000 tokens" in tokens.picture.caption
 
 
 def test_there_is_no_choice_where_nothing_was_evaluated_along_the_way(root):

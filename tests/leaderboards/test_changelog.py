@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records.schema import read_record
 from leaderboards import changelog
 from leaderboards.website import build_site
 from tests.leaderboards.factory import draw_counts, words, write_run
@@ -14,10 +13,15 @@ from tests.leaderboards.factory import draw_counts, words, write_run
 ADDED = "- `tiny-1`: added or replaced"
 
 
-def test_every_published_record_is_named():
-    runs = [(path.parent, read_record(path)) for path in sorted(changelog.PUBLISHED.glob("*/*/record.json"))]
-    lacking = changelog.missing(changelog.FILE.read_text(encoding="utf-8"), runs)
-    assert runs and not lacking, "leaderboards/CHANGELOG.md lacks:\n" + "\n".join(lacking)
+def all_of(folder: Path) -> list[changelog.Named]:
+    runs = [changelog.of_run(path.parent) for path in sorted(folder.glob("*/*/record.json"))]
+    return runs + [changelog.of_study(path.parent) for path in sorted(folder.glob("*/sweeps/*/summary.json"))]
+
+
+def test_everything_published_is_named():
+    published = all_of(changelog.PUBLISHED)
+    lacking = changelog.missing(changelog.FILE.read_text(encoding="utf-8"), published)
+    assert published and not lacking, "leaderboards/CHANGELOG.md lacks:\n" + "\n".join(lacking)
 
 
 @pytest.fixture
@@ -42,10 +46,15 @@ def published(tmp_path, monkeypatch) -> Path:
     ],
 )  # fmt: skip
 def test_missing(published, text, lacking):
-    runs = [(path.parent, read_record(path)) for path in sorted(published.glob("*/*/record.json"))]
-    found = changelog.missing(text, runs)
+    found = changelog.missing(text, all_of(published))
     assert len(found) == lacking if isinstance(lacking, int) else found == lacking
-    assert changelog.missing("\n".join([text, *found]), runs) == []
+    assert changelog.missing("\n".join([text, *found]), all_of(published)) == []
+
+
+def test_a_study_is_named_without_a_commit():
+    study = changelog.of_study(Path("records/tiny-1/sweeps/grpo-gap-1"))
+    assert changelog.missing("", [study]) == [f"{ADDED} `grpo-gap-1`."]
+    assert changelog.missing("- `tiny-1`: `grpo-gap-1`.", [study]) == []
 
 
 def test_the_site_of_the_published_records_shows_it(published, tmp_path):
