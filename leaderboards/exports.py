@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.files import content_hash, write_json_atomic, write_text_atomic
 from benchmarks.records.schema import Record
-from leaderboards import frames
+from leaderboards import frames, section_frames
 from leaderboards.build import Gathered, gather
 from leaderboards.columns import meaning
 from leaderboards.load import Broken, Entry
@@ -34,8 +34,13 @@ TABLES: dict[str, Callable[[Sequence[Section], Sequence[Entry]], pd.DataFrame]] 
     "cells": frames.cells,
     "points": lambda sections, entries: frames.points(sections),
     "curves": lambda sections, entries: frames.curves(sections),
+    "forest": lambda sections, entries: section_frames.forest(sections),
+    "pareto": lambda sections, entries: section_frames.pareto(sections),
+    "coverage": lambda sections, entries: section_frames.coverage(sections),
+    "histogram": lambda sections, entries: section_frames.histogram(sections),
+    "ranks": lambda sections, entries: section_frames.ranks(sections),
 }
-"""Name -> what makes it. A row is what frames.py says."""
+"""Name -> what makes it. A row is what frames.py and section_frames.py say."""
 
 
 ABOUT = {
@@ -45,6 +50,11 @@ ABOUT = {
     "cells.csv": "single runs, with costs and settings",
     "points.csv": "models that were evaluated along each training",
     "curves.csv": "pass@k for k = 1, 2, 4, ...",
+    "forest.csv": "gaps with intervals that hold for all algorithms of a dataset at once",
+    "pareto.csv": "gaps beside the tokens of training, and which algorithms are on the Pareto front",
+    "coverage.csv": "which shares of the problems both, one or none of base and trained policy solve",
+    "histogram.csv": "how many problems have which pass@1",
+    "ranks.csv": "how often each algorithm has each place",
     "leaderboard.bib": "BibTeX entries of the leaderboard and of the paper whose comparison it repeats",
 }
 """File -> what it holds."""

@@ -67,7 +67,8 @@ def coverage(table: pd.DataFrame) -> Figure:
         left = np.zeros(len(table))
         for name, colour in COVERAGE.items():
             width = 100 * table[name].to_numpy(dtype=float)
-            axes.barh(range(len(table)), width, left=left, color=colour, height=0.72, label=name.replace("_", " "))
+            bar: dict[str, Any] = {"color": colour, "height": 0.72, "linewidth": 0, "label": name.replace("_", " ")}
+            axes.barh(range(len(table)), width, left=left, **bar)
             left += width
         _names(axes, table["label"].tolist())
         axes.set(xlabel="problems (%)", ylabel="", xlim=(0, 100))
@@ -91,6 +92,7 @@ def histograms(table: pd.DataFrame, colours: Mapping[str, int]) -> Figure:
                 axes.stairs(base["problems"], edges, color=INK, linewidth=1.2)
             axes.set_title(brief(str(label), 22), fontsize="small")
             axes.set_xlim(0, 100)
+            axes.xaxis.set_tick_params(labelbottom=True)
             sns.despine(ax=axes)
         for axes in panels[len(found) :]:
             axes.set_axis_off()

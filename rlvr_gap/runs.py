@@ -15,7 +15,7 @@ from benchmarks.records.schema import BASE
 from benchmarks.statistics.counts import Counts, read_counts
 from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import sampling_efficiency_gap
-from leaderboards import completion_tables, frames
+from leaderboards import completion_tables, frames, section_frames
 from leaderboards import load as files
 from leaderboards.load import Broken, Entry
 from leaderboards.sections import Section, make_sections
@@ -87,6 +87,26 @@ class Runs:
         An algorithm that cannot be compared has a row whose `remarks` say why.
         """
         return frames.equal_tokens(self.sections)
+
+    def forest(self) -> pd.DataFrame:
+        """The gap of each algorithm, smallest first, with intervals that hold for all of a dataset at once."""
+        return section_frames.forest(self.sections)
+
+    def pareto(self) -> pd.DataFrame:
+        """The gap of each algorithm beside the tokens of its training; `on_front`: no other is better in both."""
+        return section_frames.pareto(self.sections)
+
+    def coverage(self) -> pd.DataFrame:
+        """Expected shares of problems that both, one or none of base and trained policy solve within k samples."""
+        return section_frames.coverage(self.sections)
+
+    def histogram(self) -> pd.DataFrame:
+        """How many problems have which pass@1, of the base and of each algorithm: a row for each bin."""
+        return section_frames.histogram(self.sections)
+
+    def ranks(self) -> pd.DataFrame:
+        """How often each algorithm has each place, if problems and the noise of training are drawn again."""
+        return section_frames.ranks(self.sections)
 
     def log(self) -> pd.DataFrame:
         """The training logs: a row for each run and step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sys
@@ -23,7 +24,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 def runs(tmp_path) -> Path:
     base = {"test": draw_counts(0.2, 12, 0)}
     write_run(tmp_path / "runs", "base", base)
-    write_run(tmp_path / "runs", "grpo", {"test": draw_counts(0.5, 12, 1)}, base)
+    for name, seed in itertools.product(("grpo", "rloo"), range(3)):
+        write_run(tmp_path / "runs", name, {"test": draw_counts(0.5, 12, 1)}, base, seed=seed)
     return tmp_path / "runs"
 
 
@@ -47,7 +49,7 @@ def test_files(runs, tmp_path):
         assert list(data["columns"][name]) == list(table.columns) == list(rows[0])
     shown = {row["label"]: row["gap"] for row in data["tables"]["table"]}
     assert shown["grpo"] == pytest.approx(loaded.table().set_index("label").gap["grpo"], abs=1e-12)
-    assert (data["built_from"]["date"], data["built_from"]["records"]) == ("2026-11-20", 2)  # of the records
+    assert (data["built_from"]["date"], data["built_from"]["records"]) == ("2026-11-20", 7)  # of the records
     assert "year    = {2026}" in found["leaderboard.bib"].decode()
 
 
