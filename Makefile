@@ -88,7 +88,7 @@ test-sweeps: $(VENV) ## workers of one study, killed, in a journal and in Postgr
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 		$(BIN)/python -m pytest -m sweeps -o faulthandler_timeout=1200 tests/sweeps
 
-test-browser: $(VENV) ## open the site in Chromium (Debian: chromium): [SCREENSHOTS=folder]
+test-browser: $(VENV) ## open the site in Chromium (Debian: chromium; elsewhere: playwright install chromium): [SCREENSHOTS=folder]
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
 	@$(if $(SCREENSHOTS),RLVR_GAP_SCREENSHOTS='$(SCREENSHOTS)') OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
 		$(BIN)/python -m pytest -m browser tests/browser
