@@ -41,7 +41,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid sweep leaderboard test test-slurm test-sweeps test-browser test-faults test-vllm lock lint format perf base-model clean
+.PHONY: help setup bench grid sweep leaderboard readme test test-slurm test-sweeps test-browser test-faults test-vllm lock lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=co
 
 leaderboard: $(VENV) ## build the static site from all records: [RUNS=runs] [SITE=leaderboards/site]
 	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE)
+
+readme: $(VENV) ## write the README's picture and first rows from leaderboards/records
+	@$(BIN)/python -m leaderboards.readme leaderboards/records README.md
 
 test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \

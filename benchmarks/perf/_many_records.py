@@ -46,7 +46,7 @@ def _write_run(
     record["points"] = {}
     for dataset, evaluation in record["evaluations"].items():
         path = evaluation["counts"]["path"]
-        mixed = _mixed(*(read_counts(parent / path) for parent in parents), rng)
+        mixed = _mixed(read_counts(parents[0] / path), read_counts(parents[1] / path), rng)
         write_counts(folder / path, mixed)
         evaluation["counts"]["sha256"] = file_sha256(folder / path)
         evaluation["completions_file"] = None
