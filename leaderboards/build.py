@@ -20,6 +20,7 @@ from benchmarks.files import write_text_atomic
 from benchmarks.statistics.comparison import MIN_BASE, MIN_SEEDS
 from benchmarks.statistics.gap import COVER_AT
 from leaderboards import pictures, study_words, summary
+from leaderboards.default_and_tuned import default_and_tuned
 from leaderboards.load import Broken, Entry, load
 from leaderboards.sections import CellRow, Section, make_sections
 from leaderboards.templating import make_environment
@@ -105,6 +106,7 @@ def render(title: str, found: Gathered, show: Show = pictures.inline, front: str
         n_records=len(found.entries),
         diverged=found.diverged,
         studies=found.studies,
+        tuned=default_and_tuned(found.sections, found.studies),
         tuning_words=study_words,
     )
 

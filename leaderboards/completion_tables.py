@@ -39,9 +39,9 @@ def completions(
                 continue
             if file_sha256(entry.path.parent / file.path) != file.sha256:
                 raise Failure(f"{entry.where}: the completions of '{name}' are not those of their record.")
-            source = _source(entry, name)
+            source = source_of(entry, name)
             if repr(source) not in known:
-                known[repr(source)] = _problems(source, evaluation.versions.task, f"{entry.where}, '{name}'", say)
+                known[repr(source)] = problems_of(source, evaluation.versions.task, f"{entry.where}, '{name}'", say)
             for table in read_tables(entry.path.parent / file.path):
                 found = table.to_pandas()
                 if problem is not None:
@@ -50,7 +50,7 @@ def completions(
                     yield _named(found, entry, name, known[repr(source)])
 
 
-def _source(entry: Entry, dataset: str) -> Mapping[str, Any]:
+def source_of(entry: Entry, dataset: str) -> Mapping[str, Any]:
     """What the record says of where the dataset's problems come from; empty if it does not say."""
     settings: Any = entry.record.settings
     try:
@@ -59,7 +59,7 @@ def _source(entry: Entry, dataset: str) -> Mapping[str, Any]:
         return {}
 
 
-def _problems(source: Mapping[str, Any], version: int | str | None, where: str, say: Say) -> dict[str, Problem]:
+def problems_of(source: Mapping[str, Any], version: int | str | None, where: str, say: Say) -> dict[str, Problem]:
     """The dataset's problems by id. None where they cannot be loaded, or today's are of another version."""
     try:
         task = tasks.get(source["task"], **source.get("settings", {}))

@@ -61,21 +61,39 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class EqualTokens:
-    """All algorithms of a section at equal tokens."""
+class ReadAtTarget:
+    """All runs of a section at equal tokens, before they are compared."""
 
     target: int
     """Tokens that training generated."""
     readings: tuple[Reading, ...]
-    comparison: Comparison
+    scores: Scores
     left_out: tuple[tuple[CellRow, str], ...]
     """Runs that cannot be compared, with the reason."""
     unused: tuple[tuple[CellRow, str], ...]
     """Evaluated checkpoints that cannot be used, with the reason."""
 
 
+@dataclass(frozen=True)
+class EqualTokens(ReadAtTarget):
+    """All algorithms of a section at equal tokens."""
+
+    comparison: Comparison
+
+
 def equal_tokens(section: Section, verdict: JudgedBy = "answer") -> EqualTokens | None:
     """The section's runs at the tokens of the cheapest; None if there is none, or the verdict is not known of all."""
+    read = read_at_target(section, verdict)
+    return compare_at_target(read, section.key.confidence or 0.95) if read else None
+
+
+def compare_at_target(read: ReadAtTarget, confidence: float) -> EqualTokens:
+    """Compares the algorithms over their seeds, with intervals of this level."""
+    return EqualTokens(**vars(read), comparison=compare(read.scores, confidence))
+
+
+def read_at_target(section: Section, verdict: JudgedBy = "answer") -> ReadAtTarget | None:
+    """Reads the runs at the target, and compares nothing, which takes most of the time. None as in `equal_tokens`."""
     unused: list[tuple[CellRow, str]] = []
     paths, left_out = _paths(section, verdict, unused)
     if not paths:
@@ -96,8 +114,7 @@ def equal_tokens(section: Section, verdict: JudgedBy = "answer") -> EqualTokens 
         binary_at_k=near_binary(section.k, *sides),
         binary_base=base is not None and near_binary(section.k, base),
     )
-    found = compare(scores, section.key.confidence or 0.95)
-    return EqualTokens(target, tuple(readings), found, tuple(left_out), tuple(unused))
+    return ReadAtTarget(target, tuple(readings), scores, tuple(left_out), tuple(unused))
 
 
 def judged(row: CellRow | None, verdict: JudgedBy) -> Counts | None:

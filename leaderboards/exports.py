@@ -20,9 +20,10 @@ import pandas as pd
 from benchmarks.files import content_hash, write_json_atomic, write_text_atomic
 from benchmarks.records.schema import Record
 from leaderboards import frames
+from leaderboards.build import Gathered, gather
 from leaderboards.columns import meaning
-from leaderboards.load import Broken, Entry, load
-from leaderboards.sections import Section, make_sections
+from leaderboards.load import Broken, Entry
+from leaderboards.sections import Section
 
 SCHEMA = 1
 """Of data.json and the CSV files. It rises when a column changes its name or meaning, or goes; not for a new one."""
@@ -37,18 +38,45 @@ TABLES: dict[str, Callable[[Sequence[Section], Sequence[Entry]], pd.DataFrame]] 
 """Name -> what makes it. A row is what frames.py says."""
 
 
+ABOUT = {
+    "data.json": "everything below in one file",
+    "table.csv": "algorithms: means over seeds",
+    "equal_tokens.csv": "algorithms at equal generated tokens",
+    "cells.csv": "single runs, with costs and settings",
+    "points.csv": "models that were evaluated along each training",
+    "curves.csv": "pass@k for k = 1, 2, 4, ...",
+    "leaderboard.bib": "BibTeX entries of the leaderboard and of the paper whose comparison it repeats",
+}
+"""File -> what it holds."""
+KEYS = {
+    "schema": f"{SCHEMA}. It rises when a column changes its name or its meaning, or goes; a new column does not raise "
+    "it.",
+    "built_from": "`version` (a hash of all records), `date` (of the newest record), `records` (their number), "
+    "`suites` (hash to name), `commits`, and `packages` (versions of this project)",
+    "columns": "for each table, what each column means",
+    "tables": "for each table, its rows as objects; a missing value is null",
+    "left_out": "records, counts and logs that could not be used: `where` and `reason`",
+}
+"""Key of data.json -> what it holds."""
+
+
 def write_all(runs: Path, folder: Path) -> list[str]:
     """Writes all files into the folder, and returns why records were left out. Errors as in `load.load`."""
-    entries, broken = load([runs])
-    sections = make_sections(entries, broken)
-    ordered = sorted(entries, key=lambda entry: entry.where)
-    made = {name: make(sections, ordered) for name, make in TABLES.items()}
+    found = gather(runs, folder / "data.json")
+    write(found, folder)
+    return [str(one) for one in found.broken]
+
+
+def write(found: Gathered, folder: Path) -> dict[str, pd.DataFrame]:
+    """Writes all files into the folder, and returns the tables by name."""
+    ordered = sorted(found.entries, key=lambda entry: entry.where)
+    made = {name: make(found.sections, ordered) for name, make in TABLES.items()}
     for name, table in made.items():
         write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     built = built_from(ordered)
-    write_json_atomic(folder / "data.json", _data(made, built, broken))
+    write_json_atomic(folder / "data.json", _data(made, built, found.broken))
     write_text_atomic(folder / "leaderboard.bib", bibtex(built))
-    return [str(one) for one in broken]
+    return made
 
 
 def built_from(entries: Sequence[Entry]) -> dict[str, Any]:

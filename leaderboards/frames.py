@@ -56,7 +56,13 @@ def table(sections: Sequence[Section]) -> pd.DataFrame:
             for standing in comparison.standings:
                 rows.append({**common, **_who(section, standing.name), **_of_standing(standing), **more})
     measures = [column for name in MEASURES for column in _columns(name)]
-    return _frame(rows, [*GROUP, "place_first", "place_last", "group", *measures, "k", "n_problems", "section"])
+    return framed(rows, [*GROUP, "place_first", "place_last", "group", *measures, "k", "n_problems", "section"])
+
+
+def group(section: Section, verdict: JudgedBy, label: str) -> dict[str, Any]:
+    """What a row about an algorithm, or the base, says in the columns `GROUP`."""
+    who = _BASE if label == BASE else _who(section, label)
+    return {"suite": _suite(section), "dataset": section.key.dataset, "verdict": verdict, **who}
 
 
 def _who(section: Section, label: str) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def cells(sections: Sequence[Section], entries: Sequence[Entry] = ()) -> pd.Data
         "base_model", "base_hash", "suite_hash", "commit", "dirty", "finished", "imported_from", "remarks", "record",
         "section",
     ]  # fmt: skip
-    return _frame(rows, order)
+    return framed(rows, order)
 
 
 def _cell(section: Section, row: CellRow) -> dict[str, Any]:
@@ -200,7 +206,7 @@ def curves(sections: Sequence[Section]) -> pd.DataFrame:
                     {**common, **who, "k": k, "pass_at_k": m, "pass_at_k_low": low, "pass_at_k_high": high}
                     for k, m, low, high in points
                 ]
-    return _frame(rows, [*GROUP, "k", *_columns("pass_at_k")])
+    return framed(rows, [*GROUP, "k", *_columns("pass_at_k")])
 
 
 def lines(section: Section, verdict: JudgedBy = "answer") -> list[plots.Line]:
@@ -229,7 +235,7 @@ def log(entries: Iterable[Entry]) -> pd.DataFrame:
         frames.append(named.join(found))
     first = ["suite", "label", "algorithm", "variant", "seed", "cell", "step", "update", *HEADLINES]
     if not frames:
-        return _frame([], first)
+        return framed([], first)
     joined = pd.concat(frames, ignore_index=True)
     return _typed(joined[[*first, *(column for column in joined.columns if column not in first)]])
 
@@ -264,7 +270,7 @@ def points(sections: Sequence[Section]) -> pd.DataFrame:
                     "gap": None if at_k is None else at_k - first, "k": section.k, "section": section.number,
                 })  # fmt: skip
     measures = ("step", "tokens", "completions", "pass_at_1", "pass_at_k", "gap", "k", "section")
-    return _frame(rows, ["suite", "dataset", "verdict", "label", "algorithm", "variant", "seed", "cell", *measures])
+    return framed(rows, ["suite", "dataset", "verdict", "label", "algorithm", "variant", "seed", "cell", *measures])
 
 
 def equal_tokens(sections: Sequence[Section]) -> pd.DataFrame:
@@ -289,7 +295,7 @@ def equal_tokens(sections: Sequence[Section]) -> pd.DataFrame:
             })  # fmt: skip
     measures = [column for name in MEASURES for column in _columns(name)]
     about = ["target_tokens", "interpolated", "between_low", "between_high"]
-    return _frame(rows, [*GROUP, *about, "place_first", "place_last", "group", *measures, "k", "remarks", "section"])
+    return framed(rows, [*GROUP, *about, "place_first", "place_last", "group", *measures, "k", "remarks", "section"])
 
 
 def problems(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -309,7 +315,7 @@ def problems(entries: Iterable[Entry]) -> pd.DataFrame:
             }  # fmt: skip
             found = pd.DataFrame(columns)
             frames.append(pd.DataFrame([_names(entry, dataset)] * len(found)).join(found))
-    return _typed(pd.concat(frames, ignore_index=True)) if frames else _frame([], ["suite", "dataset", "problem_id"])
+    return _typed(pd.concat(frames, ignore_index=True)) if frames else framed([], ["suite", "dataset", "problem_id"])
 
 
 # ------------------------------------------------------------------------------------------------ shape
@@ -363,7 +369,8 @@ def _names(entry: Entry, dataset: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> pd.DataFrame:
+def framed(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> pd.DataFrame:
+    """The rows as a table with these columns, typed also where values are missing."""
     return _typed(pd.DataFrame(rows, columns=list(order)))
 
 

@@ -18,11 +18,14 @@ from benchmarks.statistics.designs import JudgedBy
 from benchmarks.statistics.gap import Ratio
 from benchmarks.statistics.intervals import Estimate
 from leaderboards import frames, plots, summary
-from leaderboards.pictures import Plot, slug
+from leaderboards.addresses import list_file, section_file, slug
+from leaderboards.pictures import Plot
 from leaderboards.sections import Section
 
 OTHER: dict[JudgedBy, JudgedBy] = {"answer": "sound", "sound": "answer"}
 VERDICT_NAMES: dict[JudgedBy, str] = {"answer": "answer", "sound": "answer with a sound chain"}
+EQUAL_STEPS, EQUAL_TOKENS = "equal steps", "equal generated tokens"
+"""The budgets that algorithms are compared at. `budgets.py` has the second."""
 show_points = summary.typeset(summary.points)
 show_bounds = summary.typeset(summary.bounds)
 
@@ -56,7 +59,7 @@ class View:
 
     id: str
     choices: dict[str, str]
-    """What a reader chooses it by: dataset, verdict, and more where several are there."""
+    """What a reader chooses it by: dataset, budget, verdict, and more where several are there."""
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     picture: Plot | None
@@ -66,10 +69,24 @@ class View:
     """The level of the intervals, for a whole column at once."""
     remarks: tuple[str, ...]
     section: int
+    verdict: JudgedBy
+    more: str
+    """The address of its page of plots and pairs, and in `problems` that of its problems, from the front page."""
+    problems: str
+    notes: tuple[str, ...] = ()
+    """What stands below the table."""
+    left_out: tuple[str, ...] = ()
+    """The runs that cannot be compared at equal generated tokens, with the reason."""
+
+    @property
+    def name(self) -> str:
+        """What heads the table."""
+        budget = "" if self.choices["budget"] == EQUAL_STEPS else f", at {self.choices['budget']}"
+        return f"{self.choices['dataset']}, by {self.choices['verdict']}{budget}"
 
 
 def views(sections: Sequence[Section]) -> list[View]:
-    """All tables of the front page, in the order of the sections."""
+    """The tables at equal steps, in the order of the sections."""
     return [_view(section, verdict) for section in sections for verdict in section.comparisons]
 
 
@@ -77,9 +94,9 @@ def _view(section: Section, verdict: JudgedBy) -> View:
     comparison, crossed = section.comparisons[verdict], section.comparisons.get(OTHER[verdict])
     first = section.rows[0].entry.record
     gaps = {one.name: one.from_base.gap for one in crossed.joint if one.from_base} if crossed else {}
-    rows = [_row(section, one, gaps) for one in comparison.joint]
+    rows = [row(section, one, gaps) for one in comparison.joint]
     if comparison.joint_base:
-        rows.insert(0, _base_row(comparison.joint_base, crossed.joint_base if crossed else None))
+        rows.insert(0, base_row(comparison.joint_base, crossed.joint_base if crossed else None))
     more = f" (section {section.number})" if section.apart else ""
     return View(
         id=f"view-{section.number}-{verdict}",
@@ -87,6 +104,7 @@ def _view(section: Section, verdict: JudgedBy) -> View:
             "suite": first.suite.name,
             "base model": first.cell.base_model,
             "dataset": f"{section.key.dataset}{more}",
+            "budget": EQUAL_STEPS,
             "verdict": VERDICT_NAMES[verdict],
         },
         columns=_columns(section.k, verdict),
@@ -95,8 +113,11 @@ def _view(section: Section, verdict: JudgedBy) -> View:
         k=section.k,
         n_problems=section.rows[0].evaluation.n_problems,
         level=section.key.confidence or 0.95,
-        remarks=(*section.apart, *_refusals(comparison)),
+        remarks=(*section.apart, *refusals(comparison)),
         section=section.number,
+        verdict=verdict,
+        more=section_file(section),
+        problems=list_file(section),
     )
 
 
@@ -116,13 +137,15 @@ def _columns(k: int, verdict: JudgedBy) -> tuple[str, ...]:
     )
 
 
-def _refusals(comparison: Comparison) -> tuple[str, ...]:
+def refusals(comparison: Comparison) -> tuple[str, ...]:
+    """Returns a sentence that says why nobody has a place, where that is so."""
     if comparison.base and comparison.base.refused:
         return ("Nobody is ranked here, because next to nothing is within the base's reach.",)
     return () if comparison.placed else ("Nobody is ranked yet, because no algorithm has enough seeds.",)
 
 
-def _row(section: Section, one: Standing, other: dict[str, Estimate]) -> Row:
+def row(section: Section, one: Standing, other: dict[str, Estimate]) -> Row:
+    """The row of an algorithm. `other`: gaps by the other verdict."""
     since, group = one.from_base, one.place.group if one.place else ""
     cells = (
         _share(since.gap if since else None),
@@ -139,7 +162,8 @@ def _row(section: Section, one: Standing, other: dict[str, Estimate]) -> Row:
     return Row(one.name, cells, section.colours[one.name], f"algorithms/{slug(one.name)}.html", note)
 
 
-def _base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+def base_row(base: BaseStanding, other: BaseStanding | None) -> Row:
+    """The row of the base. `other`: the base by the other verdict, where that is known."""
     none = Cell("–")
     cells = (
         *(_share(base.own_gap), none, _share(base.pass_at_1), _share(base.pass_at_k), none),

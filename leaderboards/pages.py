@@ -16,8 +16,9 @@ from markupsafe import Markup
 from benchmarks.errors import Failure
 from benchmarks.statistics.counts import Counts
 from leaderboards import frames, plots
+from leaderboards.addresses import slug
 from leaderboards.load import Entry, counts_of, plain
-from leaderboards.pictures import Plot, logs, own_curve, picture_name, slug
+from leaderboards.pictures import Plot, logs, own_curve, picture_name
 from leaderboards.sections import CellRow, Section
 from leaderboards.summary import cell_name
 
@@ -89,18 +90,23 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def documentation(algorithm: str, folder: Path = DOCS) -> Markup | None:
-    """Returns the algorithm's documentation as HTML, or None if there is none.
-
-    HTML inside it stays text. Of its links those to the web remain; files beside it are not a part of the site.
-    """
+    """Returns the algorithm's documentation as HTML, or None if there is none."""
     path = folder / f"{algorithm}.md"
     if path.parent != folder or not path.is_file():
         return None
+    return as_html(path.read_text(encoding="utf-8"), lower=2)
+
+
+def as_html(markdown: str, lower: int = 0) -> Markup:
+    """Returns Markdown as HTML, with headings so many levels lower.
+
+    HTML inside it stays text. Of its links those to the web remain; files beside it are not a part of the site.
+    """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = reader.parse(path.read_text(encoding="utf-8"))
+    tokens = reader.parse(markdown)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+            token.tag = f"h{min(6, int(token.tag[1]) + lower)}"
         if token.children:
             token.children = _without_local_links(token.children)
     return Markup(reader.renderer.render(tokens, reader.options, {}))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from benchmarks.errors import Failure
 from leaderboards import frames, plots, summary
+from leaderboards.addresses import slug
 from leaderboards.load import Broken, Entry, plain
 from leaderboards.sections import Section, known
-from leaderboards.style import to_svg
+from leaderboards.style import save, to_svg
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +80,6 @@ def picture_name(label: str) -> str:
     return slug(label).replace("_", "--")
 
 
-def slug(text: str) -> str:
-    """Returns a file name for any label. Two labels never share one."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    return plain if plain and plain == text else f"{plain or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
 def training(section: Section) -> list[Plot]:
     """The training curves of all runs that have a log; in the first section of the same runs alone."""
     found = logs(section) if section.first == section.number else []
@@ -145,3 +139,10 @@ def costs(section: Section) -> list[Plot]:
 def inline(shown: Plot) -> Markup:
     """The picture as a part of the page itself."""
     return shown.svg
+
+
+def save_print(folder: Path, shown: Plot) -> None:
+    """Writes the picture to `folder`/pictures as PDF and PNG, black on white. Failure if that is not possible."""
+    figure = shown.draw()
+    for kind in ("pdf", "png"):
+        save(figure, folder / "pictures" / f"{shown.name}.{kind}")

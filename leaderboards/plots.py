@@ -153,10 +153,10 @@ def top_of(lines: Sequence[Line]) -> float:
 
 def _draw(axes: Axes, line: Line, bands: bool) -> None:
     style = look(line.colour)
-    point: dict[str, Any] = {} if line.colour is None else {"marker": mark(line.colour), "markersize": 5}
-    axes.plot(
-        line.ks, 100 * line.mean, markeredgewidth=0, **style, **point
-    )  # seaborn's lineplot takes ten times as long for each line
+    point: dict[str, Any] = {}
+    if line.colour is not None:
+        point = {"marker": mark(line.colour), "markersize": 5, "markeredgewidth": 0}
+    axes.plot(line.ks, 100 * line.mean, **style, **point)  # seaborn's lineplot takes ten times as long for each line
     if bands and line.low is not None and line.high is not None:
         axes.fill_between(list(line.ks), 100 * line.low, 100 * line.high, color=style["color"], alpha=0.16, linewidth=0)
 

@@ -20,6 +20,7 @@ from benchmarks.statistics.counts import Counts
 from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
+from leaderboards.by_problem import ByProblem, by_problem
 from leaderboards.cores import Spread
 from leaderboards.load import Broken, Entry, counts_of, plain
 from leaderboards.plots import Line
@@ -95,6 +96,14 @@ class Section:
     def comparisons(self) -> Mapping[JudgedBy, Comparison]:
         """By verdict: the algorithms over their seeds."""
         return _compare(self.key, self.base, self.groups)
+
+    @functools.cached_property
+    def estimates(self) -> Mapping[JudgedBy, ByProblem]:
+        """By verdict: pass@1 and pass@k of every model on each problem; the base has the label `base`."""
+        groups = {BASE: [self.base] if self.base else [], **self.groups}
+        seeds = {label: known(rows) for label, rows in groups.items()}
+        found = {verdict: by_problem(seeds, self.k, verdict) for verdict in VERDICTS}
+        return {verdict: one for verdict, one in found.items() if one is not None}
 
     @property
     def cover_samples(self) -> int | None:

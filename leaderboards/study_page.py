@@ -30,14 +30,18 @@ def build_study_page(summary: StudySummary, out_html: Path | str) -> Path:
     return Path(out_html)
 
 
-def render_study(summary: StudySummary) -> str:
-    """Returns the page as text, which does not depend on when or where it was made."""
+def render_study(summary: StudySummary, front: str | None = None) -> str:
+    """Returns the page as text, which does not depend on when or where it was made.
+
+    `front` is the address of the leaderboard's front page, if the page belongs to one.
+    """
     environment = make_environment()
     environment.filters |= {"percent": percent, "points": points, "number": number, "short": short}
     environment.filters |= {"with_span": study_words.with_span, "changes": study_words.changes}
     template = environment.get_template(TEMPLATE)
     return template.render(
         study=summary,
+        front=front,
         words=study_words,
         show_points=points,
         plots=study_pictures(summary),

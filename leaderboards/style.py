@@ -158,10 +158,16 @@ def standalone(svg: str) -> str:
     return re.sub(r">", f"><style>{ink}</style>", svg, count=1) + "\n"
 
 
-def save_png(figure: Figure, path: Path | str, dpi: int = 150) -> None:
-    """Writes the figure as a picture, black on white. Raises Failure if that is not possible."""
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure black on white, as a PDF or PNG by the path's suffix. Raises Failure if that is not possible.
+
+    A figure that was never drawn before gives the same bytes each time: they say neither when nor by what it was made.
+    """
+    kind = path.suffix[1:]
+    unsaid = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}[kind]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with styled():
-            figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+            figure.savefig(path, format=kind, dpi=200, metadata=dict.fromkeys(unsaid))
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror or error}.") from error

@@ -4,6 +4,11 @@
     details.html        everything that `build.py` shows
     algorithms/         a page for each algorithm: results of its seeds, curves, settings, documentation
     cells/              a page for each cell: evidence, the command that repeats it, raw counts
+    data/, data.html    the data as JSON, CSV and BibTeX, and what it means
+    cited.html          numbers of others
+    changelog.html      what was added when, if the records are the published ones
+    studies/            a page for each study in which an algorithm was tuned
+    sections/, pairs/, problems/    what `behind.py` makes
     pictures/           SVG files, loaded when a reader comes near them
 
 The pages ask for nothing outside of the folder. The only script is the front page's own, which the content security
@@ -12,46 +17,75 @@ policy names by its hash; without it the page shows all of its tables one after 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards import front, pages, summary
+from leaderboards import about, behind, budgets, pages, summary
+from leaderboards.addresses import slug
 from leaderboards.album import Album
 from leaderboards.build import TITLE, Gathered, Page, environment, gather, render
 from leaderboards.cores import cores
+from leaderboards.pictures import save_print
 from leaderboards.sections import measure_all
+from leaderboards.study_page import render_study
 from leaderboards.style import COLOURS
-from leaderboards.templating import TEMPLATES
+from leaderboards.templating import TEMPLATES, csp_hash
+from leaderboards.tuning import Study
 
 
-def build_site(run_dirs_or_records: Path | str | Iterable[Path | str], folder: Path | str, title: str = TITLE) -> Page:
+def build_site(
+    run_dirs_or_records: Path | str | Iterable[Path | str],
+    folder: Path | str,
+    title: str = TITLE,
+    commit: str | None = None,
+    downloads: bool = False,
+) -> Page:
     """Writes the site into the folder and returns the path of its front page, as `build.build` does. Errors likewise.
+
+    `commit`: of the code that builds it, if the front page shall name it. The same files, title and commit give the
+    same bytes. `downloads`: also write the plots that compare algorithms as PDF and PNG, and lead to them.
 
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
     with cores() as spread:
-        found = gather(run_dirs_or_records, folder / "index.html")
+        found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
         measure_all(found.sections, spread)
-        album = Album()
-        texts = {**_behind(title, found, album), "details.html": render(title, found, album.show, "index.html")}
-        texts["index.html"] = front_page(title, found, album)
+        album, made = Album(), about.built(found, commit)
+        more = behind.pages_of(found.sections, title, partial(album.show, up="../"), downloads)
+        found = replace(found, broken=(*found.broken, *more.broken))
+        common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
+        about.write(found, made, folder, environment(album.show), common)
+        texts = {**more.texts, **_single_pages(common, found, album)}
+        texts["details.html"] = render(title, found, album.show, "index.html")
+        texts["index.html"] = front_page(title, found, album, made)
         album.draw(folder, spread)
+        if downloads:
+            spread(partial(save_print, folder), more.plots)
     for name, text in texts.items():
         write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
     return found.page(folder / "index.html")
 
 
-def _behind(title: str, found: Gathered, album: Album) -> dict[str, str]:
-    """The pages of algorithms and of cells, by their addresses."""
-    made, style, texts = environment(partial(album.show, up="../")), _style(), {}
-    common = {"title": title, "style": Markup(style), "style_hash": csp_hash(style)}
+def _with_study_pages(found: Gathered, folder: Path) -> Gathered:
+    """Writes a page for each study. Those beside the runs are not part of the site, so nothing leads to them."""
+    studies = []
+    for one in found.studies:
+        page = f"studies/{slug(one.summary.study)}.html"
+        write_text_atomic(folder / page, render_study(one.summary, front="../index.html"), durable=False)
+        studies.append(Study(one.summary, page))
+    return replace(found, studies=tuple(studies))
+
+
+def _single_pages(common: Mapping[str, Any], found: Gathered, album: Album) -> dict[str, str]:
+    """The pages of algorithms and of cells, by their addresses. `common`: what every page needs."""
+    made, texts = environment(partial(album.show, up="../")), {}
     made.globals |= {"cell_file": pages.cell_file, "generated": summary.generated}
     for page in pages.algorithm_pages(found.sections):
         texts[page.file] = made.get_template("algorithm.html.j2").render(page=page, **common)
@@ -63,7 +97,7 @@ def _behind(title: str, found: Gathered, album: Album) -> dict[str, str]:
     return texts
 
 
-def front_page(title: str, found: Gathered, album: Album) -> str:
+def front_page(title: str, found: Gathered, album: Album, made: about.Built) -> str:
     """The front page."""
     template = environment(album.show).get_template("front.html.j2")
     style, script = _style(), (TEMPLATES / "front.js").read_text(encoding="utf-8")
@@ -73,15 +107,11 @@ def front_page(title: str, found: Gathered, album: Album) -> str:
         style_hash=csp_hash(style),
         script=Markup(script),
         script_hash=csp_hash(script),
-        views=front.views(found.sections),
+        views=budgets.views(found.sections),
         found=found,
+        made=made,
         colour_of=lambda number: number % len(COLOURS),
     )
-
-
-def csp_hash(text: str) -> str:
-    """Returns what a content security policy calls an inline style or script by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _style() -> str:

@@ -80,7 +80,7 @@ def grid(
     from benchmarks.runs.grid_plan import plan
     from benchmarks.runs.run_folder import Place
     from benchmarks.runs.trackers import parse
-    from benchmarks.runs.variants import expand
+    from benchmarks.runs.variants import expand, without_effect
 
     trackers = parse(report_to)
     loaded, variants = load_suite(suite, model), expand(changes or [])
@@ -89,6 +89,7 @@ def grid(
     cells = plan(loaded, split_names(algos), split_names(seeds), place, variants, preset=tuned, guess=dry_run)
     options = ["--suite", suite, "--engine", engine, "--out", str(out), "--no-page", *_changed(model, workers)]
     options += ["--report-to", ",".join(trackers)] if trackers else []
+    options += [part for change in without_effect(loaded, variants) for part in ("--set", change)]
     run = _with_processes(GridRun(cells, options, launcher, jobs, retry, resources), processes)
     if dry_run:
         return show_plan(run.cells, run.resources, run.launcher)

@@ -38,6 +38,8 @@ COMPLETIONS_SCHEMA = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),  # of the chunk, or of engines that are seeded once
     ]
 )
+SAMPLE = "sample.parquet"
+"""Beside the counts of a submission: the first completions of some problems."""
 _KEY = b"rlvr_gap"
 _GROUP_BYTES = 32 * 2**20
 _GROUP_ROWS = 2**16

@@ -46,6 +46,12 @@ def commit() -> str | None:
     return _git("rev-parse", "HEAD") or None
 
 
+def code() -> str | None:
+    """Returns the start of the commit, with a word where files differ from it; None without git or a checkout."""
+    found, status = commit(), _git("status", "--porcelain")
+    return found and f"{found[:10]}{', with changes' if status else ''}"
+
+
 def command() -> str:
     """Returns what was typed, with the program's name instead of its path."""
     return shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "rlvr-gap"), *sys.argv[1:]])

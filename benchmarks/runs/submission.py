@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.errors import Failure, UsageError
-from benchmarks.evaluation.completions import Meta, read_meta, read_tables, write_tables
+from benchmarks.evaluation.completions import SAMPLE, Meta, read_meta, read_tables, write_tables
 from benchmarks.evaluation.grading import judge
 from benchmarks.files import content_hash, file_sha256, read_text
 from benchmarks.records.evaluated import read_evaluated
@@ -44,7 +44,7 @@ GRADED = 300
 """Completions of a dataset that are judged again."""
 PROBLEMS, SAMPLES = 16, 4
 """A submission holds the first samples of problems that are spread evenly over the dataset."""
-SAMPLE, COMPLETIONS = "sample.parquet", "completions.parquet"
+COMPLETIONS = "completions.parquet"
 _DRAFT = ".draft"
 _OF_A_MACHINE = re.compile(r"(?<![\w.:/])(?:/|~/|[A-Za-z]:\\)[\w.-]+[/\\]?")
 """A path from the root of a file system, but not one inside of an address."""
@@ -58,14 +58,27 @@ def chance_to_see(share: float, graded: int = GRADED) -> float:
     return 1 - (1 - share) ** graded
 
 
+def most_wrong(graded: int, confidence: float = 0.95) -> float:
+    """The largest share of wrong verdicts that is likely, where `graded` of `graded` drawn at random were right.
+
+    It is the upper end of the exact binomial interval of one side: (1 - p)^graded = 1 - confidence.
+    """
+    return 1 - (1 - confidence) ** (1 / graded) if graded else 1.0
+
+
 @dataclass(frozen=True)
 class Checked:
     """A run that passed."""
 
     folder: Path
     record: Record
-    graded: int
-    """Completions that were judged again, and agree."""
+    agreed: Mapping[str, int]
+    """Evaluation, such as `test` or `test after step 40` -> completions that were judged again, and all agree."""
+
+    @property
+    def graded(self) -> int:
+        """All completions that were judged again."""
+        return sum(self.agreed.values())
 
 
 def submit(folder: Path, to: Path, replace: bool = False) -> tuple[Path, bool]:
@@ -95,10 +108,13 @@ def submit(folder: Path, to: Path, replace: bool = False) -> tuple[Path, bool]:
     return target, True
 
 
-def _evaluations(record: Record) -> list[tuple[str, EvaluationRecord]]:
-    """The dataset and the evaluation, of the trained policy and then of its checkpoints."""
-    points = [item for point in record.points.values() for item in point.evaluations.items()]
-    return [*record.evaluations.items(), *points]
+def _evaluations(record: Record) -> list[tuple[str, str, EvaluationRecord]]:
+    """(what it is called, dataset, evaluation), of the trained policy and then of its checkpoints."""
+    return [(name, name, evaluation) for name, evaluation in record.evaluations.items()] + [
+        (f"{name} after step {step}", name, evaluation)
+        for step, point in record.points.items()
+        for name, evaluation in point.evaluations.items()
+    ]
 
 
 def _has_more_points(new: Record, old: Record) -> bool:
@@ -109,7 +125,7 @@ def _has_more_points(new: Record, old: Record) -> bool:
 
 
 def _copy(record: Record, folder: Path, draft: Path) -> None:
-    for _, evaluation in _evaluations(record):
+    for _, _, evaluation in _evaluations(record):
         counts = draft / evaluation.counts.path
         counts.parent.mkdir(parents=True)
         shutil.copyfile(folder / evaluation.counts.path, counts)
@@ -148,14 +164,15 @@ def check(folder: Path) -> Checked:
     _check_origin(folder, record)
     suite = parse(record.settings.get("suite"), str(folder / RECORD))
     _check_training(folder, record)
-    graded = 0
-    for name, evaluation in _evaluations(record):
+    agreed = {}
+    for what, name, evaluation in _evaluations(record):
         if not evaluation.valid:
-            raise Failure(f"{folder}: too many verifier errors in '{name}' to count.")
+            raise Failure(f"{folder}: too many verifier errors in '{what}' to count.")
+        _check_versions(folder, suite, what, name, evaluation)
         counts = read_evaluated(evaluation, folder)
-        graded += _check_completions(folder, suite, name, evaluation, counts)
+        agreed[what] = _check_completions(folder, suite, name, evaluation, counts)
     _check_gaps(folder, record)
-    return Checked(folder, record, graded)
+    return Checked(folder, record, agreed)
 
 
 def _check_origin(folder: Path, record: Record) -> None:
@@ -205,6 +222,24 @@ def _check_training(folder: Path, record: Record) -> None:
             raise Failure(f"{folder / RECORD} has a point after step {step}, but training ended after {len(log)}.")
         if said is not None and (found := int(log[step - 1].get("cost/tokens", said))) != said:
             raise Failure(f"{folder / FILE} has {found} tokens by step {step}, but the record says {said}.")
+
+
+def _check_versions(folder: Path, suite: Suite, what: str, name: str, evaluation: EvaluationRecord) -> None:
+    """The task and the verifier are those of this code: numbers of two versions never share a table."""
+    task, verifier = suite.evaluation.datasets[name].make_task(), suite.verifier_of(name)
+    verifier.close()
+    pairs = {
+        f"task '{task.name}'": (evaluation.versions.task, task.version),
+        f"verifier '{verifier.name}'": (evaluation.versions.verifier, verifier.version),
+    }
+    differ = [
+        f"version {then} of the {kind}, which is at {now} here" for kind, (then, now) in pairs.items() if then != now
+    ]
+    if differ:
+        raise Failure(
+            f"{folder}: '{what}' was made with {' and with '.join(differ)}. Two versions never share a table: run it "
+            "again, or re-grade it if only the verifier differs."
+        )
 
 
 def _check_completions(folder: Path, suite: Suite, name: str, evaluation: EvaluationRecord, counts: Counts) -> int:

@@ -73,6 +73,15 @@ def tuned_cell(suite: Suite, preset: Preset, reference: str) -> tuple[Suite, Var
     return (suite, None) if changed.hash == suite.hash else (changed, variant)
 
 
+def without_effect(suite: Suite, variants: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns the changes that all variants have and no result depends on, such as `training.keep_steps=[20]`.
+
+    They are part of no variant's name, and the command of each cell still needs them.
+    """
+    first, *others = variants
+    return tuple(one for one in first if all(one in other for other in others) and not _matters(suite, one))
+
+
 def _matters(suite: Suite, change: str) -> bool:
     """Whether a result depends on the change. One that is valid only beside others counts as one that matters."""
     try:

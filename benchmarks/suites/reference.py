@@ -38,21 +38,24 @@ def _sections(name: str, model: type[BaseModel], seen: set[type]) -> Iterator[tu
     seen.add(model)
     yield name, model
     for key, field in model.model_fields.items():
-        for inner, many in _models(field.annotation):
+        found = list(_models(field.annotation))
+        for inner, depth in found:
+            place = ".".join(filter(None, [name, key, *("NAME", "KEY")[:depth]]))
             if inner not in seen:
-                yield from _sections(".".join(filter(None, [name, key, "NAME" if many else ""])), inner, seen)
+                yield from _sections(f"{place}, a {inner.__name__.lower()}" if len(found) > 1 else place, inner, seen)
 
 
-def _models(annotation: Any, many: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
-    """The models in a type, and whether each is one of many in a mapping."""
+def _models(annotation: Any, depth: int = 0) -> Iterator[tuple[type[BaseModel], int]]:
+    """The models in a type, and in how many mappings each is."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, many
+        yield annotation, depth
     for argument in typing.get_args(annotation):
-        yield from _models(argument, many or typing.get_origin(annotation) is dict)
+        yield from _models(argument, depth + (typing.get_origin(annotation) is dict))
 
 
 def _table(name: str, model: type[BaseModel]) -> str:
-    heading = f"## `{name}`" if name else "## The whole file"
+    place, comma, kind = name.partition(",")
+    heading = f"## `{place}`{comma}{kind}" if name else "## The whole file"
     about = "" if not name else f"{_line(model.__doc__)}\n\n"
     rows = "".join(_row(key, field) for key, field in model.model_fields.items())
     return f"{heading}\n\n{about}| key | type | default | meaning |\n|---|---|---|---|\n{rows}"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
 TURN, RUNNING = "turn", "running"
-"""Folders of leases: whose turn it is to take a trial, and who runs which."""
+"""Folders of leases: whose turn it is to take a trial or a fresh seed, and who runs which."""
 _POLL_S = 2.0
 _GIVEN_UP = "Cannot tell a FAIL trial."
 """What Optuna says to a worker that ends a trial which others have failed meanwhile."""
@@ -85,13 +85,23 @@ class Worker:
         left = list(cells)
         while left:
             for cell in list(left):
-                if holder_of(cell.folder) is None:
-                    cell.run()
-                    left.remove(cell)
+                with contextlib.ExitStack() as claim:
+                    if self._claim(cell, claim):
+                        cell.run()
+                        left.remove(cell)
             if not wait:
                 return
             if left:
                 time.sleep(_POLL_S)
+
+    def _claim(self, cell: CellRun, claim: contextlib.ExitStack) -> bool:
+        """Claims the cell, if nobody else has. One worker at a time: two that chose the same cell would both wait."""
+        lease = self.plan.folder / RUNNING / cell.folder.name
+        with hold(self.plan.folder / TURN):
+            if holder_of(lease) is not None or holder_of(cell.folder) is not None:
+                return False
+            claim.enter_context(hold(lease))
+        return True
 
     def finalists(self) -> list[CellRun]:
         """The best trials with fresh seeds, as many as the noise of the default asks for."""

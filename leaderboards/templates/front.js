@@ -3,7 +3,7 @@
   const views = [...document.querySelectorAll(".view")];
   const controls = document.getElementById("controls");
   if (!views.length) return;
-  const names = ["suite", "base model", "dataset", "verdict"];
+  const names = ["suite", "base model", "dataset", "budget", "verdict"];
   const attribute = (view, name) => view.getAttribute("data-" + name.replace(" ", "-"));
   const state = new URLSearchParams(location.hash.slice(1));
   const selects = new Map();

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards.website import build_site
+from tests.leaderboards.test_budgets import write_budgets
 from tests.leaderboards.test_website import write_suite
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test-browser")
@@ -18,6 +19,12 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 """On PATH; None is playwright's own, which `playwright install chromium` brings."""
 pytestmark = pytest.mark.browser
 
+PAGES = [
+    *("index.html", "details.html", "data.html", "cited.html", "algorithms/grpo.html", "cells/ppo-s0-*.html"),
+    *("pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html", "sections/countdown-test-*.html"),
+    "problems/countdown-ood-????????.html",
+]
+"""One of each kind, as patterns."""
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -99,6 +106,34 @@ def test_the_address_keeps_the_dataset(page):
     assert page.locator(".view:visible h2").all_inner_texts() == ["countdown: ood, by answer"]
 
 
+def test_the_address_keeps_the_budget(browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("benchmarks.statistics.intervals.JOINT_DRAWS", 500)
+    build_site(write_budgets(tmp_path / "runs"), tmp_path / "site")
+    for page in opened(browser, tmp_path / "site" / "index.html"):
+        assert page.locator(".view:visible h2").all_inner_texts() == ["countdown: test, by answer"]
+        page.get_by_label("budget").select_option("equal generated tokens")
+        heads = ["countdown: test, by answer, at equal generated tokens"]
+        assert (
+            page.locator(".view:visible h2").all_inner_texts() == heads and "budget=equal+generated+tokens" in page.url
+        )
+        page.reload()
+        assert page.locator(".view:visible h2").all_inner_texts() == heads
+        assert page.locator(".view:visible p", has_text="1,000 generated tokens").is_visible()
+        assert axe.Axe().run(page).response["violations"] == []
+
+
+def test_one_budget_is_no_choice(page):
+    assert page.get_by_label("budget").count() == 0 and page.get_by_label("dataset").count() == 1
+
+
+def test_the_foot_leads_to_the_data_and_back(page):
+    page.get_by_role("link", name="BibTeX").click()
+    assert page.url.endswith("data.html#cite") and page.get_by_text("@misc{rlvr_gap_leaderboard,").is_visible()
+    page.get_by_role("link", name="Front page").click()
+    page.get_by_role("link", name="Numbers of the paper").click()
+    assert page.locator("table.cited").count() == 6
+
+
 def test_keyboard(page):
     page.get_by_label("filter rows").focus()
     seen = []
@@ -135,12 +170,27 @@ def test_on_a_phone_the_gap_is_in_sight_and_stays(browser, site: Path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["index.html", "details.html", "algorithms/grpo.html", "cells/ppo-s0-*.html"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(browser, site: Path, name: str, width: str, scheme: str, tmp_path: Path):
     [path] = site.glob(name)
     for page in opened(browser, path, width, color_scheme=scheme):
         found = axe.Axe().run(page).response["violations"]
         folder = Path(os.environ.get("RLVR_GAP_SCREENSHOTS") or tmp_path)
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{path.stem.split('-')[0]}-{width}-{scheme}.png")
+        kind = path.parent.name if path.parent != site else ""
+        page.screenshot(path=folder / f"{kind}-{path.stem.split('-')[0]}-{width}-{scheme}.png".lstrip("-"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[width][0]
         assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+
+
+@pytest.mark.parametrize("name", ["pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html"])
+def test_what_is_folded_opens_by_the_keyboard(browser, site: Path, name: str):
+    [path] = site.glob(name)
+    for page in opened(browser, path, "phone"):
+        opened_before = page.locator("details[open]").count()
+        page.locator("details:not([open])").first.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("details[open]").count() == opened_before + 1
+        found = axe.Axe().run(page).response["violations"]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"][0]

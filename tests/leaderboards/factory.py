@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from benchmarks.evaluation.completions import COMPLETIONS_SCHEMA, SAMPLE, Meta, write_tables
 from benchmarks.files import file_sha256
 from benchmarks.records.evaluation import EvaluationRecord
 from benchmarks.records.schema import Record, write_record
@@ -150,6 +152,18 @@ def write_log(folder: Path, steps: int, seed: int = 0) -> Path:
         line |= {"entropy": 0.2 - 0.1 * step / steps, "completions/mean_length": 35.0, "grad_norm": None}
         lines.append(json.dumps(line) + "\n")
     path.write_text("".join(lines))
+    return path
+
+
+def write_samples(run: Path, dataset: str, ids: list[str], text: str, answer: str | None = "5") -> Path:
+    """Two stored completions of each problem, as a submission has them."""
+    rows = [
+        {"problem_id": one, "round": 0, "sample": i, "text": text, "verdict": "wrong", "answer": answer, "chain": False,
+         "tokens": 7, "finished": i == 0, "seed": 3}
+        for one in ids for i in (1, 0)
+    ]  # fmt: skip
+    path = run / "eval" / dataset / SAMPLE
+    write_tables(path, [pa.Table.from_pylist(rows, COMPLETIONS_SCHEMA)], Meta("q", "sample", len(rows), 1.0, "e"))
     return path
 
 

@@ -33,6 +33,7 @@ MASKS = (
     (r"sha256-[A-Za-z0-9+/]+=*", "sha256-HASH"),
     (r'data-value="-?[0-9.]+"', 'data-value="NUMBER"'),  # the cell shows it too, rounded
     (r"\b[0-9a-f]{10,}\b", "HASH"),
+    (r"rlvr-gap \d+(\.\w+)+", "rlvr-gap VERSION"),
     (r'width="\d+" height="\d+"', 'width="W" height="H"'),
 )
 

@@ -1,4 +1,4 @@
-"""Pictures: as SVG in a page, as PNG in a file, in colours that can be told apart."""
+"""Pictures: as SVG in a page, as PNG and PDF in files, in colours that can be told apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leaderboards import plots, style
 from tests.leaderboards.test_build import BASE
 
 
-def test_svg_and_png(tmp_path: Path):
+def test_svg_png_and_pdf(tmp_path: Path):
     line = plots.make_lines([BASE["test"]], {}, {})[0]
     assert list(line.ks) == [1, 2, 4, 8, 16]
     assert all(line.low <= line.mean) and all(line.mean <= line.high)
@@ -20,10 +20,13 @@ def test_svg_and_png(tmp_path: Path):
     assert svg.startswith('<svg role="img" aria-label="a &lt; &quot;b&quot;"') and svg.endswith("</svg>")
     assert "currentColor" in svg and style.INK not in svg and "<text" not in svg and "<metadata" not in svg
     assert svg == style.to_svg(plots.curves([line], "a < b"), "one", 'a < "b"')
-    style.save_png(figure, tmp_path / "one.png", dpi=40)
-    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+    for kind, start in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        style.save(plots.curves([line], "a < b"), tmp_path / f"one.{kind}")
+        style.save(plots.curves([line], "a < b"), tmp_path / f"again.{kind}")
+        data = (tmp_path / f"one.{kind}").read_bytes()
+        assert data.startswith(start) and data == (tmp_path / f"again.{kind}").read_bytes()
     with pytest.raises(Failure, match="cannot write"):
-        style.save_png(figure, tmp_path / "none" / "one.png")
+        style.save(figure, tmp_path / "one.png" / "two.png")
     with pytest.raises(ValueError, match="name"):
         style.to_svg(figure, "1 x", "")
 

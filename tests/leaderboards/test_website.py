@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks.statistics.counts import Counts
 from leaderboards import pages, style
-from leaderboards.pictures import picture_name, slug
+from leaderboards.addresses import slug
+from leaderboards.pictures import picture_name
 from leaderboards.website import build_site
-from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run
+from tests.leaderboards.factory import Elements, draw_counts, words, write_log, write_run, write_samples
 
 PROBLEMS = 24
 HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
@@ -26,12 +27,15 @@ def write_suite(folder: Path, problems: int = PROBLEMS) -> Path:
     def draw(rate: float, seed: int) -> dict[str, Counts]:
         return {name: draw_counts(rate, problems, seed, spread=4.0) for name in BASE}
 
-    base = draw(0.15, 1)
-    write_run(folder, "base", base)
+    counts = draw(0.15, 1)
+    base = write_run(folder, "base", counts).parent
+    write_samples(base, "test", ["p0000", "p0009"], "1+2=3\n\\boxed{1+2}")
     for name, rate in (("grpo", 0.35), ("ppo", 0.5)):
         for seed in range(3):
-            write_log(write_run(folder, name, draw(rate, 10 + seed), base, seed=seed).parent, 5, seed)
-    write_run(folder, HOSTILE, draw(0.3, 50), base, folder="hostile")
+            run = write_run(folder, name, draw(rate, 10 + seed), counts, seed=seed).parent
+            write_log(run, 5, seed)
+            write_samples(run, "test", ["p0000", "p0009"], f"{HOSTILE}\n{'long ' * 50}", None)
+    write_run(folder, HOSTILE, draw(0.3, 50), counts, folder="hostile")
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.errors import Failure
 from benchmarks.progress import Progress
-from benchmarks.runs.lease import holder_of
+from benchmarks.runs.lease import hold, holder_of
 from benchmarks.runs.run_folder import Place
 from benchmarks.suites import schema
 from benchmarks.sweeps.launch import runs_done
@@ -157,3 +157,16 @@ def test_a_storage_that_goes_away_is_one_line_without_its_password():
     with pytest.raises(Failure, match=said) as error, reachable(url):
         raise OperationalError("SELECT 1", {}, Exception(f"lost {url}\nat once"))
     assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_fresh_seed_that_another_worker_has_claimed_is_left_to_it(plan, monkeypatch):
+    first, second = plan.default_cells()
+    ran: list[str] = []
+    monkeypatch.setattr("benchmarks.sweeps.worker.CellRun.run", lambda cell: ran.append(cell.folder.name))
+    worker = Worker(plan, create_study(plan, ""))
+    with hold(plan.folder / RUNNING / first.folder.name):  # claimed, and its own folder not held yet
+        worker._share([first, second], wait=False)
+    assert ran == [second.folder.name]
+    assert holder_of(plan.folder / RUNNING / second.folder.name) is None, "its claim ended with it"
+    worker._share([first], wait=True)
+    assert ran == [second.folder.name, first.folder.name]

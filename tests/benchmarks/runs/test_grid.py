@@ -23,10 +23,10 @@ from tests.benchmarks.micro import snapshot, write
 SCRIPTED = {"engine": {"name": "scripted", "workers": 1, "settings": {"p": 0.5}}}
 
 
-def grid(monkeypatch, tmp_path: Path, launcher: str, algorithms: str) -> int:
+def grid(monkeypatch, tmp_path: Path, launcher: str, algorithms: str, *more: str) -> int:
     suite = write(tmp_path, SCRIPTED | {"training.algorithms": {"rloo": {"nonsense": 1}}})
     arguments = ["--suite", suite, "--out", tmp_path / "runs", "--launcher", launcher, "--algos", algorithms]
-    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", "--quiet", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "grid", "--quiet", *map(str, arguments), *more])
     return program._run()
 
 
@@ -117,6 +117,13 @@ def test_jobs_are_the_array_limit_on_a_cluster(monkeypatch, capsys, tmp_path):
     assert program._run() == 0
     said = capsys.readouterr().out
     assert "array_parallelism=3" in said and "grpo-s0: after base" in said and not (tmp_path / "runs").exists()
+
+
+def test_cells_are_told_settings_that_no_result_depends_on(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(GridRun, "run", lambda run, queue: (told.extend(run.options), ([], {}))[1])
+    assert grid(monkeypatch, tmp_path, "inprocess", "grpo", "--set", "training.keep_steps=[1]") == 0
+    assert told[-2:] == ["--set", "training.keep_steps=[1]"]
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch, capsys, tmp_path):

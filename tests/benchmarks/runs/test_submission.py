@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import __main__ as program
 from benchmarks.errors import Failure, UsageError
 from benchmarks.files import file_sha256
 from benchmarks.records.training_log import read_training_log
-from benchmarks.runs.submission import GRADED, chance_to_see, check, submit
+from benchmarks.runs.submission import GRADED, chance_to_see, check, most_wrong, submit
 from rlvr_gap import load
 from tests.benchmarks.micro import cell
 
@@ -60,6 +62,58 @@ def change_verdict(path: Path, row: int) -> None:
 def test_chance_to_see_a_change():
     assert chance_to_see(0.5, 2) == 0.75  # 1 - 1/4
     assert chance_to_see(0.01, GRADED) > 0.95  # 1 - 0.99^300 = 0.951
+
+
+def test_most_wrong():
+    """0 of 300 wrong: (1 - p)^300 = 0.05 gives p = 0.00994. With two, (1 - p)^2 = 0.25 gives a half."""
+    assert most_wrong(300) == pytest.approx(0.00994, abs=5e-6)
+    assert most_wrong(2, confidence=0.75) == pytest.approx(0.5)
+    assert most_wrong(0) == 1
+    assert chance_to_see(most_wrong(64), 64) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"task": 1}, "'test' was made with version 1 of the task 'countdown', which is at 2 here. Two versions"),
+        (
+            {"verifier": 9},
+            "'test' was made with version 9 of the verifier 'countdown', which is at 1 here. Two versions",
+        ),
+        (
+            {"task": 1, "verifier": 9},
+            "version 1 of the task .* at 2 here and with version 9 of the verifier .* at 1 here",
+        ),
+    ],
+)
+def test_other_versions_are_refused(run, changes, reason):
+    edit(run, lambda record: record["evaluations"]["test"]["versions"].update(changes))
+    with pytest.raises(Failure, match=reason):
+        check(run)
+
+
+def test_the_command_says_what_the_changelog_needs(run, tmp_path, capsys, monkeypatch):
+    there = tmp_path / "records"
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "submit", str(run.parent), "--to", str(there)])
+    for again in (False, True):
+        with pytest.raises(SystemExit) as end:
+            program.main()
+        said = " ".join(capsys.readouterr().out.split())
+        [suite] = [folder.name for folder in there.iterdir() if folder.is_dir()]
+        line = f"CHANGELOG.md: - `{suite}`: added or replaced `base`, `{run.name}`. Made by `aaaaaaa`."
+        assert not end.value.code and (line in said) is not again
+
+
+def test_the_command_says_what_a_sample_bounds(run, tmp_path, capsys, monkeypatch):
+    there = put(run, tmp_path / "records")
+    n = pq.read_table(there / "eval/test/sample.parquet").num_rows
+    monkeypatch.setattr(sys, "argv", ["rlvr-gap", "submit", "--check", str(there)])
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    said = capsys.readouterr()
+    bound = 100 * (1 - 0.05 ** (1 / n))
+    expected = f"test: {n} of {n} verdicts are the same when judged again, so at most {bound:.1f} % of all are wrong"
+    assert not end.value.code and expected in " ".join((said.out + said.err).split())
 
 
 def test_points_are_submitted_and_checked(finished, tmp_path, few_problems):

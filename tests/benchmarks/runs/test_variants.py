@@ -10,7 +10,7 @@ from benchmarks.records.schema import BASE
 from benchmarks.runs.cell_run import CellRun
 from benchmarks.runs.grid_plan import plan
 from benchmarks.runs.run_folder import Place
-from benchmarks.runs.variants import Variant, expand, split_values, variant_of
+from benchmarks.runs.variants import Variant, expand, split_values, variant_of, without_effect
 from benchmarks.suites.schema import parse
 from tests.benchmarks.micro import data
 
@@ -44,6 +44,13 @@ def test_a_setting_on_which_no_result_depends_makes_no_variant():
     changed, variant = variant_of(SUITE, ["training.save_every_steps=2", RATES[0]])
     assert variant is not None and variant.name == "learning_rate-1e-5"
     assert (changed.training.save_every_steps, changed.training.learning_rate) == (2, 1e-5)
+
+
+def test_changes_without_effect_are_those_of_every_variant_that_no_result_depends_on():
+    keep, save, rates = "training.keep_steps=[1]", "training.save_every_steps=2,3", "training.learning_rate=1e-5,5e-5"
+    assert without_effect(SUITE, expand([keep, rates])) == (keep,)
+    assert without_effect(SUITE, expand([keep, save])) == (keep,)
+    assert without_effect(SUITE, expand([])) == ()
 
 
 def test_a_value_that_the_suite_has_already_makes_no_variant():
