@@ -41,7 +41,7 @@ VLLM_TESTS ?= tests/vllm tests/conformance/test_engines.py
 option = $(if $(strip $($(2))),$(1) '$(subst ','\'',$($(2)))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench grid sweep leaderboard test test-slurm test-sweeps test-browser test-faults test-vllm lock lint format perf base-model clean
+.PHONY: help setup bench grid sweep leaderboard readme test test-slurm test-sweeps test-browser test-faults test-vllm lock lint format perf base-model clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=co
 leaderboard: $(VENV) ## build the static site from all records: [RUNS=runs] [SITE=leaderboards/site] [DOWNLOADS=1]
 	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE) $(if $(DOWNLOADS),--downloads)
 
+readme: $(VENV) ## write the README's picture and first rows from leaderboards/records
+	@$(BIN)/python -m leaderboards.readme leaderboards/records README.md
+
 test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 		$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -m 'not slurm and not faults and not sweeps and not browser' $(TESTS)
@@ -88,7 +91,7 @@ test-sweeps: $(VENV) ## workers of one study, killed, in a journal and in Postgr
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
 		$(BIN)/python -m pytest -m sweeps -o faulthandler_timeout=1200 tests/sweeps
 
-test-browser: $(VENV) ## open the site in Chromium (Debian: chromium): [SCREENSHOTS=folder]
+test-browser: $(VENV) ## open the site in Chromium (Debian: chromium; elsewhere: playwright install chromium): [SCREENSHOTS=folder]
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
 	@$(if $(SCREENSHOTS),RLVR_GAP_SCREENSHOTS='$(SCREENSHOTS)') OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 \
 		$(BIN)/python -m pytest -m browser tests/browser

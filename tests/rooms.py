@@ -71,8 +71,8 @@ ROOMS: dict[str, set[str]] = {
         "runs",
     },
     "perf": {
-        *("errors", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records", "algorithms"),
-        *("engines", "base_models", "launchers", "suites", "evaluation", "runs"),
+        *("errors", "files", "progress", "seeds", "settings", "tasks", "verifiers", "statistics", "records"),
+        *("algorithms", "engines", "base_models", "launchers", "suites", "evaluation", "runs"),
     },
     # the command line
     "cli": {

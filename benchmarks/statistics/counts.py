@@ -59,10 +59,7 @@ class Counts:
     def __post_init__(self) -> None:
         object.__setattr__(self, "problem_ids", tuple(self.problem_ids))
         for name in ("n_N", "c_N"):
-            column = np.array(
-                [_whole(i, name[0], v) for i, v in zip(self.problem_ids, getattr(self, name), strict=True)]
-            )
-            column = column.astype(np.int64)
+            column = _whole_column(self.problem_ids, name[0], getattr(self, name))
             column.setflags(write=False)
             object.__setattr__(self, name, column)
         self._check_ids()
@@ -96,8 +93,7 @@ class Counts:
         """(N,): the column `sound`, `wrong`, `truncated` or `error`; None where the counts do not have it."""
         if name not in self.extra:
             return None
-        rows = zip(self.problem_ids, self.extra[name], strict=True)
-        return np.array([_whole(problem_id, name, value) for problem_id, value in rows], dtype=np.int64)
+        return _whole_column(self.problem_ids, name, self.extra[name])
 
     @functools.cached_property
     def s_N(self) -> Ints | None:
@@ -170,6 +166,14 @@ class Counts:
             self.header,
             self.verdict,
         )
+
+
+def _whole_column(problem_ids: Sequence[str], name: str, values: Any) -> Ints:
+    """(N,): the values, each as `_whole` has it."""
+    quick = isinstance(values, np.ndarray) and values.shape == (len(problem_ids),) and values.dtype == np.int64
+    if quick and np.all(values >= 0):
+        return np.array(values)
+    return np.array([_whole(i, name, value) for i, value in zip(problem_ids, values, strict=True)], dtype=np.int64)
 
 
 def _whole(problem_id: str, name: str, value: Any) -> int:

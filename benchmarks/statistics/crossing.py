@@ -6,6 +6,7 @@ are percentiles of a plain bootstrap of problems, paired (`intervals.bootstrap`)
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -118,16 +119,14 @@ def roots(ks: Sequence[int], difference_K: Floats) -> list[tuple[float, int]]:
 def _roots(ks: Sequence[int], difference_RK: Floats) -> tuple[Ints, Floats, Ints]:
     """`roots` of R curves: the row, the place and the sign after it, of each, by rows and then by k."""
     k_K = np.asarray(ks, dtype=np.float64)
-    sign_RK = np.where(np.abs(difference_RK) < _TIE, 0, np.sign(difference_RK)).astype(np.int64)
-    # the last k before each at which the curves differ; -1: none
-    apart_RK = np.maximum.accumulate(np.where(sign_RK != 0, np.arange(len(ks)), -1), axis=1)[:, :-1]
-    before_RK = np.where(apart_RK < 0, 0, np.take_along_axis(sign_RK, apart_RK, axis=1))
-    row_X, j_X = np.nonzero(before_RK * sign_RK[:, 1:] < 0)
-    i_X, j_X = apart_RK[row_X, j_X], j_X + 1
+    row_Y, at_Y = np.nonzero(np.abs(difference_RK) >= _TIE)  # where the curves differ, by rows
+    sign_Y = np.sign(difference_RK[row_Y, at_Y]).astype(np.int64)
+    changes = np.flatnonzero((sign_Y[1:] != sign_Y[:-1]) & (row_Y[1:] == row_Y[:-1]))
+    row_X, i_X, j_X, sign_X = row_Y[changes], at_Y[changes], at_Y[changes + 1], sign_Y[changes + 1]
     a_X, b_X = difference_RK[row_X, i_X], difference_RK[row_X, j_X]
     inside_X = k_K[i_X] * (k_K[j_X] / k_K[i_X]) ** (a_X / (a_X - b_X))
     # with ties between i and j, the first of them is where the curves meet
-    return row_X, np.where(j_X == i_X + 1, inside_X, k_K[i_X + 1]), sign_RK[row_X, j_X]
+    return row_X, np.where(j_X == i_X + 1, inside_X, k_K[i_X + 1]), sign_X
 
 
 def _middle(places: Sequence[tuple[float, int]], low: int, high: int) -> float:
@@ -153,9 +152,9 @@ def k_equivalent(
 ) -> KEquivalent:
     """The smallest k at which the base's curve reaches the trained model's pass@1, with a percentile interval."""
     found = float(_reaches(ks, base_NK.mean(axis=0)[None], np.array([trained_1_N.mean()]))[0])
-    drawn_RQ = bootstrap(np.column_stack([base_NK, trained_1_N]), seed=seed)
+    base_RK = _base_draws(np.ascontiguousarray(base_NK).tobytes(), base_NK.shape, seed)
     tail = (1 - confidence) / 2
-    ordered = np.sort(_reaches(ks, drawn_RQ[:, :-1], drawn_RQ[:, -1])).tolist()
+    ordered = np.sort(_reaches(ks, base_RK, bootstrap(trained_1_N[:, None], seed=seed)[:, 0])).tolist()
     low, high = ordered[math.floor(tail * (len(ordered) - 1))], ordered[math.ceil((1 - tail) * (len(ordered) - 1))]
     return KEquivalent(
         kind="below_1" if found == 0 else "above_k_max" if math.isinf(found) else "value",
@@ -164,6 +163,12 @@ def k_equivalent(
         low=None if math.isinf(low) else low,
         high=None if math.isinf(high) else high,
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _base_draws(base: bytes, shape: tuple[int, int], seed: int) -> Floats:
+    """(R, K): a bootstrap of the base's curve, with which every algorithm of a table is compared."""
+    return bootstrap(np.frombuffer(base).reshape(shape), seed=seed)
 
 
 def _reaches(ks: Sequence[int], base_RK: Floats, target_R: Floats) -> Floats:

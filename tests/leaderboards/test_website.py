@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.statistics.counts import Counts
 from leaderboards import pages, style
 from leaderboards.addresses import slug
 from leaderboards.pictures import picture_name
@@ -19,19 +20,21 @@ HOSTILE = '<script>alert("x")</script>$x$ & \'--!>'
 BASE = {name: draw_counts(0.15, PROBLEMS, 1, spread=4.0) for name in ("test", "ood")}
 
 
-def write_suite(folder: Path) -> Path:
+def write_suite(folder: Path, problems: int = PROBLEMS) -> Path:
     """A base, three seeds of two algorithms, and one seed of an algorithm with a hostile name."""
-    base = write_run(folder, "base", BASE).parent
+
+    def draw(rate: float, seed: int) -> dict[str, Counts]:
+        return {name: draw_counts(rate, problems, seed, spread=4.0) for name in BASE}
+
+    counts = draw(0.15, 1)
+    base = write_run(folder, "base", counts).parent
     write_samples(base, "test", ["p0000", "p0009"], "1+2=3\n\\boxed{1+2}")
     for name, rate in (("grpo", 0.35), ("ppo", 0.5)):
         for seed in range(3):
-            counts = {one: draw_counts(rate, PROBLEMS, 10 + seed, spread=4.0) for one in BASE}
-            run = write_run(folder, name, counts, BASE, seed=seed).parent
+            run = write_run(folder, name, draw(rate, 10 + seed), counts, seed=seed).parent
             write_log(run, 5, seed)
             write_samples(run, "test", ["p0000", "p0009"], f"{HOSTILE}\n{'long ' * 50}", None)
-    write_run(
-        folder, HOSTILE, {one: draw_counts(0.3, PROBLEMS, 50, spread=4.0) for one in BASE}, BASE, folder="hostile"
-    )
+    write_run(folder, HOSTILE, draw(0.3, 50), counts, folder="hostile")
     return folder
 
 
