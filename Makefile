@@ -76,8 +76,8 @@ sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=co
 leaderboard: $(VENV) ## build the static site from all records: [RUNS=runs] [SITE=leaderboards/site] [DOWNLOADS=1]
 	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE) $(if $(DOWNLOADS),--downloads)
 
-readme: $(VENV) ## write the README's picture and first rows from leaderboards/records
-	@$(BIN)/python -m leaderboards.readme leaderboards/records README.md
+readme: $(VENV) ## write the README's picture and rows, and the tables of FINDINGS.md, from the records
+	@$(BIN)/python -m leaderboards.readme leaderboards/records .
 
 test: $(VENV) ## run all tests: [TESTS=tests/test_docs.py] [TEST_JOBS=2]
 	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -100,10 +101,11 @@ def documentation(algorithm: str, folder: Path = DOCS) -> Markup | None:
 def as_html(markdown: str, lower: int = 0) -> Markup:
     """Returns Markdown as HTML, with headings so many levels lower.
 
-    HTML inside it stays text. Of its links those to the web remain; files beside it are not a part of the site.
+    HTML inside it stays text, and lines that are comments are left out. Of its links those to the web remain; files
+    beside it are not a part of the site.
     """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = reader.parse(markdown)
+    tokens = reader.parse(re.sub(r"(?m)^<!-- .* -->\n", "", markdown))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + lower)}"
