@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,20 +99,30 @@ def documentation(algorithm: str, folder: Path = DOCS) -> Markup | None:
     return as_html(path.read_text(encoding="utf-8"), lower=2)
 
 
+_BOX = '<div class="box" tabindex="0" role="region" aria-label="Table {}">{}</div>'
+
+
 def as_html(markdown: str, lower: int = 0) -> Markup:
     """Returns Markdown as HTML, with headings so many levels lower.
 
     HTML inside it stays text, and lines that are comments are left out. Of its links those to the web remain; files
-    beside it are not a part of the site.
+    beside it are not a part of the site. Tables scroll. The site's policy forbids attributes of style, so columns of
+    numbers have a class.
     """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(re.sub(r"(?m)^<!-- .* -->\n", "", markdown))
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + lower)}"
+        if token.type in ("th_open", "td_open"):
+            token.attrs = {"class": "number" if token.attrs.get("style") == "text-align:right" else "text wide"}
         if token.children:
             token.children = _without_local_links(token.children)
-    return Markup(reader.renderer.render(tokens, reader.options, {}))
+    numbers = itertools.count(1)
+    html = reader.renderer.render(tokens, reader.options, {})
+    return Markup(
+        re.sub(r"<table>.*?</table>", lambda table: _BOX.format(next(numbers), table[0]), html, flags=re.DOTALL)
+    )
 
 
 def _without_local_links(tokens: Sequence[Token]) -> list[Token]:

@@ -119,7 +119,8 @@ def table(view: View, rows: int | None = None) -> str:
 
 
 def _text(cell: Cell) -> str:
-    return f"{cell.text} {cell.interval}".strip()
+    """Without what the front page says in small letters, unless it is an interval."""
+    return f"{cell.text} {cell.interval}" if cell.interval.startswith("[") else cell.text
 
 
 def main(arguments: Sequence[str]) -> None:

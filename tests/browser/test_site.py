@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 PAGES = [
     *("index.html", "details.html", "data.html", "cited.html", "algorithms/grpo.html", "cells/ppo-s0-*.html"),
     *("pairs/grpo--ppo.html", "problems/countdown-test-*-0000.html", "sections/countdown-test-*.html"),
-    "problems/countdown-ood-????????.html",
+    *("problems/countdown-ood-????????.html", "findings.html", "changelog.html"),
 ]
 """One of each kind, as patterns."""
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
@@ -30,9 +30,11 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small site, which no test changes."""
+    """A small site, which no test changes. It has the pages that only the published records have as well."""
     folder = tmp_path_factory.mktemp("site")
-    build_quickly(write_suite(folder / "runs" / "countdown"), folder / "site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leaderboards.changelog.is_about", lambda entries: True)
+        build_quickly(write_suite(folder / "runs" / "countdown"), folder / "site")
     return folder / "site"
 
 

@@ -135,12 +135,14 @@ def test_slugs_differ_where_labels_do():
 def test_documentation_is_text_with_links_to_the_web_alone(tmp_path: Path):
     (tmp_path / "one.md").write_text(
         "# one\n\n<b onclick='x'>bold</b> [web](https://arxiv.org/abs/1)\n"
-        "[file](../x.py) [js](javascript:x) ![i](i.png)\n\n<!-- a marker -->\n| a |\n|---|\n| 1 |\n<!-- the end -->\n"
+        "[file](../x.py) [js](javascript:x) ![i](i.png)\n\n"
+        "<!-- a marker -->\n| a | b |\n|---|--:|\n| 1 | 2 |\n<!-- the end -->\n"
     )
     html = str(pages.documentation("one", tmp_path))
     assert "<h3>one</h3>" in html and "&lt;b onclick" in html and '<a href="https://arxiv.org/abs/1">web</a>' in html
     assert "file" in html and html.count("<a ") == 1 and "<img" not in html
-    assert html.endswith("</table>\n") and "marker" not in html and "the end" not in html
+    assert html.endswith("</table></div>\n") and "marker" not in html and "the end" not in html
+    assert 'aria-label="Table 1"><table>' in html and '<td class="number">2</td>' in html and "style=" not in html
     assert pages.documentation("two", tmp_path) is None and pages.documentation("../one", tmp_path / "x") is None
 
 
