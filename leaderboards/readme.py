@@ -25,7 +25,7 @@ from leaderboards.style import standalone
 BEGIN, END = "<!-- leaderboard: written by make readme -->", "<!-- leaderboard: end -->"
 PICTURE = Path("docs/pictures/leaderboard.svg")
 ROWS = 7
-"""So many algorithms are shown, the best ones, after the base."""
+"""So many algorithms are shown after the base, in the order of the front page."""
 TABLE = re.compile(r"<!-- table: (?P<name>.+?) -->\n.*?<!-- table: end -->", re.DOTALL)
 """A table of the findings with its markers. It is named by dataset, budget and verdict, as on the front page."""
 
@@ -99,8 +99,8 @@ def block(view: View) -> str:
         "",
         table(view, ROWS),
         "",
-        f"The best {min(ROWS, n_trained)} of {n_trained} algorithms on the {view.n_problems} problems of "
-        f"`{view.choices['dataset']}`: means over seeds, in percent and points.",
+        f"The first {min(ROWS, n_trained)} of {n_trained} algorithms on the {view.n_problems} problems of "
+        f"`{view.choices['dataset']}`: means over seeds, in percent and points. Those with too few seeds for a place come last.",
         f"The intervals of a column hold at once with {100 * view.level:g} %. Algorithms that share a letter cannot be "
         "told apart.",
         END,
