@@ -100,7 +100,8 @@ def block(view: View) -> str:
         table(view, ROWS),
         "",
         f"The first {min(ROWS, n_trained)} of {n_trained} algorithms on the {view.n_problems} problems of "
-        f"`{view.choices['dataset']}`: means over seeds, in percent and points. Those with too few seeds for a place come last.",
+        f"`{view.choices['dataset']}`: means over seeds, in percent and points.",
+        "Those with too few seeds for a place come last.",
         f"The intervals of a column hold at once with {100 * view.level:g} %. Algorithms that share a letter cannot be "
         "told apart.",
         END,
