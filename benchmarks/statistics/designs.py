@@ -162,7 +162,7 @@ class TwoOutcomeDesign(Design):
         refuse(k_ > self.max_k, f"k must not exceed {self.max_k}, the samples that {self} reaches", n=n_, c=c_, k=k_)
         found = self.find(*state)  # before broadcasting: a curve has the same states at all of its k
         ks, row = np.unique(own_k, return_inverse=True)
-        tables = np.array([self.table(int(k)) for k in ks])
+        tables = _tables(self, tuple(ks.tolist()))
         result = tables[row.reshape(own_k.shape), found] if k_.size else np.empty(k_.shape)
         return result if result.ndim else float(result)
 
@@ -302,6 +302,12 @@ def positive(name: str, value: object) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ tables of a design
+
+
+@functools.lru_cache(maxsize=32)
+def _tables(design: TwoOutcomeDesign, ks: tuple[int, ...]) -> Floats:
+    """(K, S): `table` at each k. Curves of many models are over the same k."""
+    return np.array([design.table(k) for k in ks])
 
 
 @functools.lru_cache(maxsize=16_384)
