@@ -347,9 +347,15 @@ def _paths(design: SequentialDesign, wrong_first: int, correct_first: int) -> tu
 
 
 @functools.lru_cache(maxsize=64)
+def _all_ways(design: TwoOutcomeDesign) -> dict[tuple[int, int], int]:
+    """Stopping state -> paths to it."""
+    return design._ways()
+
+
+@functools.lru_cache(maxsize=64)
 def _index(design: TwoOutcomeDesign) -> dict[tuple[int, int], int]:
     """Stopping state -> its position in `_states`."""
-    return {state: i for i, state in enumerate(design._ways())}
+    return {state: i for i, state in enumerate(_all_ways(design))}
 
 
 @functools.lru_cache(maxsize=64)
@@ -362,10 +368,11 @@ def states(design: TwoOutcomeDesign) -> tuple[Ints, Ints]:
 @functools.lru_cache(maxsize=64)
 def _log_paths(design: TwoOutcomeDesign) -> Floats:
     """(S,): log of the number of paths to each stopping state; the number itself can be beyond float64."""
-    return np.array([math.log(count) for count in design._ways().values()])
+    return np.array([math.log(count) for count in _all_ways(design).values()])
 
 
 @functools.lru_cache(maxsize=2048)
 def _sequential_table(design: SequentialDesign, k: int) -> Floats:
     """(S,): (all paths - paths that begin with k wrong ones) / all paths, as the quotient of two exact integers."""
-    return np.array([(total - design.paths(n, c, k)) / total for (n, c), total in design._ways().items()])
+    beginning = dict(zip(design.rounds, _paths(design, k, 0), strict=True))
+    return np.array([(total - beginning[n][c]) / total for (n, c), total in _all_ways(design).items()])
