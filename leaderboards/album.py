@@ -1,4 +1,4 @@
-"""The pictures of a site: pages are written with marks in place of pictures, which are then drawn all at once.
+"""The pictures of a site: pages are written with marks in place of pictures, which other cores draw in the meantime.
 
 A picture that several pages show is drawn once. Names tell pictures apart (`pictures.Plot`).
 """
@@ -6,14 +6,13 @@ A picture that several pages show is drawn once. Names tell pictures apart (`pic
 from __future__ import annotations
 
 import re
-from functools import partial
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from benchmarks.files import write_text_atomic
-from leaderboards.cores import Spread
 from leaderboards.pictures import Plot
 from leaderboards.style import standalone
 
@@ -31,28 +30,30 @@ class _Drawn(NamedTuple):
 class Album:
     """The pictures that the pages of one site ask for."""
 
-    def __init__(self) -> None:
-        self._asked: dict[str, Plot] = {}
-        self._drawn: dict[str, _Drawn] = {}
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        """Pictures are drawn by `pool` and written to `folder`/pictures."""
+        self._folder, self._pool = folder, pool
+        self._drawn: dict[str, Future[_Drawn]] = {}
 
     def show(self, shown: Plot, up: str = "") -> Markup:
-        """Returns the mark of a picture. `up` leads from the page to the folder of the site: "" or "../"."""
-        self._asked.setdefault(shown.name, shown)
+        """Returns the mark of a picture, and has it drawn if no page has asked for it before.
+
+        `up` leads from the page to the folder of the site: "" or "../".
+        """
+        if shown.name not in self._drawn:
+            self._drawn[shown.name] = self._pool.submit(_write, self._folder, shown)
         return Markup(f"<!--picture {shown.name} {up}-->")
 
-    def draw(self, folder: Path, spread: Spread) -> None:
-        """Writes what was asked for to `folder`/pictures."""
-        asked = list(self._asked.values())
-        made = spread(partial(_write, folder), asked)
-        self._drawn |= {shown.name: drawn for shown, drawn in zip(asked, made, strict=True)}
-
     def fill(self, page: str) -> str:
-        """Returns the page with an element in place of each mark, which loads the picture when a reader comes near."""
+        """Returns the page with an element in place of each mark, which loads the picture when a reader comes near.
+
+        It waits until the pictures of the page are there. What went wrong with one of them is raised here.
+        """
         return _MARK.sub(lambda mark: self._element(mark[1], mark[2]), page)
 
     def _element(self, name: str, up: str) -> Markup:
         return Markup('<img src="{}pictures/{}.svg" alt="{}" width="{}" height="{}" loading="lazy">').format(
-            up, name, *self._drawn[name]
+            up, name, *self._drawn[name].result()
         )
 
 

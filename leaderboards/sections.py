@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -21,7 +22,6 @@ from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
 from leaderboards.by_problem import ByProblem, by_problem
-from leaderboards.cores import Spread
 from leaderboards.load import Broken, Entry, counts_of, plain
 from leaderboards.plots import Line
 from leaderboards.style import colours_of
@@ -274,12 +274,12 @@ def _finished(row: CellRow) -> tuple[float, str]:
     return (finished.timestamp() if finished else 0.0, row.entry.sha256)
 
 
-def measure_all(sections: Sequence[Section], spread: Spread) -> None:
+def measure_all(sections: Sequence[Section], pool: Executor) -> None:
     """Computes what takes long ahead of time and on all cores: the gaps of all rows, which are the same without it."""
     rows = [row for section in sections for row in section.rows]
     parts = [rows[i : i + _ROWS_AT_ONCE] for i in range(0, len(rows), _ROWS_AT_ONCE)]
     asked = [[(row.base, row.counts, _said(row, row.dataset)) for row in part] for part in parts]
-    for part, found in zip(parts, spread(_gaps, asked), strict=True):
+    for part, found in zip(parts, pool.map(_gaps, asked), strict=True):
         for row, gaps in zip(part, found, strict=True):
             row.gaps = gaps
 

@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -139,10 +140,9 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ValueError(f"name must be letters, digits and hyphens, got {name!r}")
     buffer = io.StringIO()
-    with styled():
-        figure.savefig(
-            buffer, format="svg", facecolor="none", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )
+    figure.set_facecolor("none")
+    with styled():  # not savefig: it draws a figure twice, of which the first time is for the layout alone
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = buffer.getvalue()
     text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)  # they repeat the names in the text
     text = re.sub(r'\bid="', f'id="{name}-', text)

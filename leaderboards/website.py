@@ -54,22 +54,22 @@ def build_site(
     Files of an earlier build are overwritten. Those that the records no longer ask for stay, and nothing leads to them.
     """
     folder = Path(folder)
-    with cores() as spread:
+    with cores() as pool:
         found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
-        measure_all(found.sections, spread)
-        album, made = Album(), about.built(found, commit)
+        measure_all(found.sections, pool)
+        album, made = Album(folder, pool), about.built(found, commit)
         more = behind.pages_of(found.sections, title, partial(album.show, up="../"), downloads)
+        printed = [pool.submit(save_print, folder, plot) for plot in (more.plots if downloads else ())]
         found = replace(found, broken=(*found.broken, *more.broken))
         common = {"title": title, "style": Markup(_style()), "style_hash": csp_hash(_style())}
-        about.write(found, made, folder, environment(album.show), common)
         texts = {**more.texts, **_single_pages(common, found, album)}
         texts["details.html"] = render(title, found, album.show, "index.html")
         texts["index.html"] = front_page(title, found, album, made)
-        album.draw(folder, spread)
-        if downloads:
-            spread(partial(save_print, folder), more.plots)
-    for name, text in texts.items():
-        write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
+        about.write(found, made, folder, environment(album.show), common)
+        for name, text in texts.items():
+            write_text_atomic(folder / name, album.fill(text), durable=name in ("index.html", "details.html"))
+        for one in printed:
+            one.result()
     return found.page(folder / "index.html")
 
 

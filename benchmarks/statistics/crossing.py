@@ -119,8 +119,12 @@ def roots(ks: Sequence[int], difference_K: Floats) -> list[tuple[float, int]]:
 def _roots(ks: Sequence[int], difference_RK: Floats) -> tuple[Ints, Floats, Ints]:
     """`roots` of R curves: the row, the place and the sign after it, of each, by rows and then by k."""
     k_K = np.asarray(ks, dtype=np.float64)
-    row_Y, at_Y = np.nonzero(np.abs(difference_RK) >= _TIE)  # where the curves differ, by rows
-    sign_Y = np.sign(difference_RK[row_Y, at_Y]).astype(np.int64)
+    sign_RK = (difference_RK >= _TIE).astype(np.int8) - (difference_RK <= -_TIE)  # 0 is a tie
+    edge_RK = np.zeros(sign_RK.shape, dtype=bool)  # both sides of every change: nothing happens between two edges
+    edge_RK[:, 1:] = sign_RK[:, 1:] != sign_RK[:, :-1]
+    edge_RK[:, :-1] |= edge_RK[:, 1:]
+    row_Y, at_Y = np.nonzero(edge_RK & (sign_RK != 0))  # by rows
+    sign_Y = sign_RK[row_Y, at_Y].astype(np.int64)
     changes = np.flatnonzero((sign_Y[1:] != sign_Y[:-1]) & (row_Y[1:] == row_Y[:-1]))
     row_X, i_X, j_X, sign_X = row_Y[changes], at_Y[changes], at_Y[changes + 1], sign_Y[changes + 1]
     a_X, b_X = difference_RK[row_X, i_X], difference_RK[row_X, j_X]

@@ -162,7 +162,7 @@ class TwoOutcomeDesign(Design):
         refuse(k_ > self.max_k, f"k must not exceed {self.max_k}, the samples that {self} reaches", n=n_, c=c_, k=k_)
         found = self.find(*state)  # before broadcasting: a curve has the same states at all of its k
         ks, row = np.unique(own_k, return_inverse=True)
-        tables = np.array([self.table(int(k)) for k in ks])
+        tables = _tables(self, tuple(ks.tolist()))
         result = tables[row.reshape(own_k.shape), found] if k_.size else np.empty(k_.shape)
         return result if result.ndim else float(result)
 
@@ -304,6 +304,12 @@ def positive(name: str, value: object) -> None:
 # ------------------------------------------------------------------------------------------------ tables of a design
 
 
+@functools.lru_cache(maxsize=32)
+def _tables(design: TwoOutcomeDesign, ks: tuple[int, ...]) -> Floats:
+    """(K, S): `table` at each k. Curves of many models are over the same k."""
+    return np.array([design.table(k) for k in ks])
+
+
 @functools.lru_cache(maxsize=16_384)
 def _checked_first_correct(design: Design, n: int, c: int, k: int, s: int | None) -> Floats:
     """`Design.first_correct`. Problems of many models stop in the same states."""
@@ -341,9 +347,15 @@ def _paths(design: SequentialDesign, wrong_first: int, correct_first: int) -> tu
 
 
 @functools.lru_cache(maxsize=64)
+def _all_ways(design: TwoOutcomeDesign) -> dict[tuple[int, int], int]:
+    """Stopping state -> paths to it."""
+    return design._ways()
+
+
+@functools.lru_cache(maxsize=64)
 def _index(design: TwoOutcomeDesign) -> dict[tuple[int, int], int]:
     """Stopping state -> its position in `_states`."""
-    return {state: i for i, state in enumerate(design._ways())}
+    return {state: i for i, state in enumerate(_all_ways(design))}
 
 
 @functools.lru_cache(maxsize=64)
@@ -356,10 +368,11 @@ def states(design: TwoOutcomeDesign) -> tuple[Ints, Ints]:
 @functools.lru_cache(maxsize=64)
 def _log_paths(design: TwoOutcomeDesign) -> Floats:
     """(S,): log of the number of paths to each stopping state; the number itself can be beyond float64."""
-    return np.array([math.log(count) for count in design._ways().values()])
+    return np.array([math.log(count) for count in _all_ways(design).values()])
 
 
 @functools.lru_cache(maxsize=2048)
 def _sequential_table(design: SequentialDesign, k: int) -> Floats:
     """(S,): (all paths - paths that begin with k wrong ones) / all paths, as the quotient of two exact integers."""
-    return np.array([(total - design.paths(n, c, k)) / total for (n, c), total in design._ways().items()])
+    beginning = dict(zip(design.rounds, _paths(design, k, 0), strict=True))
+    return np.array([(total - beginning[n][c]) / total for (n, c), total in _all_ways(design).items()])

@@ -9,12 +9,13 @@ which the problem stopped. With a fixed design this is the usual form.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from benchmarks.statistics.counts import Counts
-from benchmarks.statistics.designs import Floats
+from benchmarks.statistics.designs import Design, Floats
 
 
 def g_pass_at_k(counts: Counts, k: int, tau: float) -> Floats:
@@ -28,5 +29,11 @@ def g_pass_at_k(counts: Counts, k: int, tau: float) -> Floats:
     needed = max(1, math.ceil(tau * k - 1e-9))  # 0.1 * 30 is a little above 3
     sound = [None] * len(counts.n_N) if counts.s_N is None else counts.s_N.tolist()
     states = list(zip(counts.n_N.tolist(), counts.c_N.tolist(), sound, strict=True))
-    known = {(n, c, s): counts.design.first_correct(n, c, k, s)[needed:].sum() for n, c, s in set(states)}
+    known = {state: _at_least(counts.design, needed, k, *state) for state in set(states)}
     return np.array([known[state] for state in states])
+
+
+@functools.lru_cache(maxsize=65_536)
+def _at_least(design: Design, needed: int, k: int, n: int, c: int, s: int | None) -> float:
+    """The chance that `needed` of k samples are correct, from a state. Problems of many models stop in the same."""
+    return float(design.first_correct(n, c, k, s)[needed:].sum())

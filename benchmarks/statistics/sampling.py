@@ -40,10 +40,16 @@ def sampling_error(
         variances = [float(np.sum(weights_QT * _joint_variance(design, int(k)))) for k in ks]
     elif isinstance(design, TwoOutcomeDesign):
         weights_Q = mixing_weights(n_N, c_N, design)
-        variances = [float(weights_Q @ design.sampling_variance(_grid(design.max_k), int(k))) for k in ks]
+        variances = [float(weights_Q @ _variance(design, int(k))) for k in ks]
     else:
         raise TypeError(f"there is no sampling error for {design}")
     return np.asarray(np.sqrt(np.maximum(variances, 0) / np.size(n_N)))
+
+
+@functools.lru_cache(maxsize=512)
+def _variance(design: TwoOutcomeDesign, k: int) -> Floats:
+    """(Q,): of the estimate on `_grid`; the same for every dataset."""
+    return design.sampling_variance(_grid(design.max_k), k)
 
 
 @functools.lru_cache(maxsize=512)
@@ -56,7 +62,21 @@ def mixing_weights(n_N: ArrayLike, c_N: ArrayLike, design: TwoOutcomeDesign) -> 
     """(Q,): the distribution of p over the dataset's problems, on `_grid`, by `_fit`."""
     state_N = design.find(*whole(n=n_N, c=c_N))
     seen_D, times_D = np.unique(state_N, return_counts=True)
-    return _fit(design.distribution(_grid(design.max_k))[:, seen_D], times_D)
+    return _weights(design, tuple(seen_D.tolist()), tuple(times_D.tolist()))
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(design: TwoOutcomeDesign, seen: tuple[int, ...], times: tuple[int, ...]) -> Floats:
+    """`mixing_weights` of D different states. One gap asks twice for those of the same counts."""
+    weights_Q = _fit(_distribution(design)[:, seen], np.array(times))
+    weights_Q.setflags(write=False)
+    return weights_Q
+
+
+@functools.lru_cache(maxsize=8)
+def _distribution(design: TwoOutcomeDesign) -> Floats:
+    """(Q, S): of the states of the design on `_grid`; the same for every dataset."""
+    return design.distribution(_grid(design.max_k))
 
 
 def joint_mixing_weights(n_N: ArrayLike, c_N: ArrayLike, s_N: ArrayLike | None, max_n: int) -> Floats:
@@ -80,9 +100,10 @@ def _joint_weights(
     logs = _log_bernoulli(p_Q, s_D, n_D - s_D), _log_bernoulli(unsound_T, c_D - s_D, n_D - c_D)
     sound_QD, unsound_TD = (np.exp(log - log.max(axis=0)) for log in logs)
     weights_QT = np.full((len(p_Q), len(unsound_T)), 1 / (len(p_Q) * len(unsound_T)))
+    sound_DQ, unsound_DT = np.ascontiguousarray(sound_QD.T), np.ascontiguousarray(unsound_TD.T)
     for _ in range(_EM_STEPS):  # as `_fit`, with the likelihood of a point as a product, which is far less to add up
-        seen_D = np.einsum("dt,td->d", sound_QD.T @ weights_QT, unsound_TD)
-        weights_QT *= (sound_QD * (times_D / seen_D)) @ unsound_TD.T / times_D.sum()
+        seen_D = np.einsum("dt,dt->d", sound_DQ @ weights_QT, unsound_DT)
+        weights_QT *= (sound_QD * (times_D / seen_D)) @ unsound_DT / times_D.sum()
     weights_QT.setflags(write=False)
     return weights_QT
 

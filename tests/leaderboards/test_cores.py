@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leaderboards import website
-from leaderboards.cores import cores, one_by_one
+from leaderboards.cores import ThisProcess, cores
 from tests.leaderboards.factory import draw_counts, write_run
 
 
@@ -28,10 +28,10 @@ needs_cores = pytest.mark.skipif(
 @needs_cores
 def test_work_is_done_in_other_processes_and_in_order(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(threading, "active_count", lambda: 1)  # pytest-xdist has threads of its own
-    with cores() as spread:
-        found = spread(square_and_process, list(range(20)))
+    with cores() as pool:
+        found = list(pool.map(square_and_process, range(20)))
         with pytest.raises(ValueError, match="-1 is below zero"):
-            spread(square_and_process, [1, -1])
+            list(pool.map(square_and_process, [1, -1]))
     assert [square for square, _ in found] == [n * n for n in range(20)]
     assert os.getpid() not in {process for _, process in found}
 
@@ -41,9 +41,11 @@ def test_a_process_with_threads_is_not_copied():
     thread = threading.Thread(target=stop.wait)
     thread.start()
     try:
-        with cores() as spread:
-            assert spread is one_by_one
-            assert spread(square_and_process, [3]) == [(9, os.getpid())]
+        with cores() as pool:
+            assert isinstance(pool, ThisProcess)
+            assert list(pool.map(square_and_process, [3])) == [(9, os.getpid())]
+            with pytest.raises(ValueError, match="-1 is below zero"):
+                pool.submit(square_and_process, -1).result()
     finally:
         stop.set()
         thread.join()
