@@ -191,8 +191,9 @@ def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None
         figure, axes, columns = new_figure(names)
         for name, colour in {point.name: point.colour for point in points}.items():
             style: dict[str, Any] = {"color": COLOURS[colour % len(COLOURS)], "marker": mark(colour)}
-            own = [(point.cost, 100 * point.pass_at_1) for point in points if point.name == name]
-            axes.scatter(*zip(*own, strict=True), s=70, edgecolors="white", linewidths=0.8, **style)
+            own = [point for point in points if point.name == name]
+            places = [point.cost for point in own], [100 * point.pass_at_1 for point in own]
+            axes.scatter(*places, s=70, edgecolors="white", linewidths=0.8, **style)
             shown[name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
         if base_pass_at_1 is not None:
             axes.axhline(100 * base_pass_at_1, **look(None))
