@@ -74,7 +74,7 @@ sweep: $(VENV) ## tune an algorithm on the validation split: ALGO=grpo [SUITE=co
 		$(call option,--engine,ENGINE) $(call option,--out,OUT)
 
 leaderboard: $(VENV) ## build the static site from all records: [RUNS=runs] [SITE=leaderboards/site] [DOWNLOADS=1]
-	@$(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE) $(if $(DOWNLOADS),--downloads)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/rlvr-gap leaderboard $(call option,--runs,RUNS) $(call option,--out,SITE) $(if $(DOWNLOADS),--downloads)
 
 readme: $(VENV) ## write the README's picture and rows, and the tables of FINDINGS.md, from the records
 	@$(BIN)/python -m leaderboards.readme leaderboards/records .

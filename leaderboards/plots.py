@@ -25,6 +25,7 @@ from leaderboards.style import (
     COLOURS,
     INK,
     Picture,
+    below_axes,
     brief,
     legend,
     legend_columns,
@@ -32,6 +33,7 @@ from leaderboards.style import (
     mark,
     new_figure,
     percent_axis,
+    place,
     styled,
 )
 
@@ -120,7 +122,11 @@ def curves(
     `marks` are places on the k axis that get a thin upright line.
     """
     with styled():
-        figure, axes, columns = new_figure([line.name for line in lines])
+        columns = legend_columns([line.name for line in lines], 64)
+        rows = -(-len(lines) // columns)
+        figure = Picture(figsize=(4.8, 3.35 + 0.21 * rows))
+        place(figure, (1, 1), left=0.67, right=0.06, bottom=below_axes(rows), top=0.25 if title else 0.1)
+        axes = figure.add_subplot()
         draw_curves(axes, lines, title, bands, top)
         for k in marks:
             axes.axvline(k, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
@@ -183,10 +189,12 @@ def cost(points: Sequence[Point], unit: str, base_pass_at_1: float | None = None
     with styled():
         names = list(dict.fromkeys(point.name for point in points)) + ["base"] * (base_pass_at_1 is not None)
         figure, axes, columns = new_figure(names)
-        for point in points:
-            style: dict[str, Any] = {"color": COLOURS[point.colour % len(COLOURS)], "marker": mark(point.colour)}
-            axes.scatter([point.cost], [100 * point.pass_at_1], s=70, edgecolors="white", linewidths=0.8, **style)
-            shown[point.name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
+        for name, colour in {point.name: point.colour for point in points}.items():
+            style: dict[str, Any] = {"color": COLOURS[colour % len(COLOURS)], "marker": mark(colour)}
+            own = [point for point in points if point.name == name]
+            places = [point.cost for point in own], [100 * point.pass_at_1 for point in own]
+            axes.scatter(*places, s=70, edgecolors="white", linewidths=0.8, **style)
+            shown[name] = Line2D([], [], linestyle="none", markersize=7, markeredgewidth=0, **style)
         if base_pass_at_1 is not None:
             axes.axhline(100 * base_pass_at_1, **look(None))
             shown["base"] = Line2D([], [], **look(None))
@@ -218,11 +226,13 @@ def training(logs: Sequence[Training], metrics: Sequence[str] = tuple(TRAINING_A
     """
     shown = {one.name: Line2D([], [], **look(one.colour)) for one in sorted(logs, key=lambda one: one.colour)}
     columns = legend_columns(list(shown), 128)
-    rows = -(-len(metrics) // 2)
+    legend_rows = -(-len(shown) // columns)
+    rows, across = -(-len(metrics) // 2), min(2, len(metrics))
     with styled():
-        size = (9.6 if len(metrics) > 1 else 4.8, 2.75 * rows + 0.3 + 0.21 * -(-len(shown) // columns))
-        figure = Picture(figsize=size, layout="constrained")
-        panels = figure.subplots(rows, min(2, len(metrics)), squeeze=False, sharex=True).flatten()
+        figure = Picture(figsize=(4.8 * across, 2.75 * rows + 0.3 + 0.21 * legend_rows))
+        below, left = below_axes(legend_rows), 0.9  # wide enough for a tick such as -0.025
+        place(figure, (rows, across), left=left, right=0.1, bottom=below, top=0.1, across=left, down=0.7)
+        panels = figure.subplots(rows, across, squeeze=False, sharex=True).flatten()
         for axes, metric in zip(panels, metrics, strict=False):
             for one in logs:
                 _draw_training(axes, one, metric)
@@ -236,10 +246,20 @@ def training(logs: Sequence[Training], metrics: Sequence[str] = tuple(TRAINING_A
 
 
 def _draw_training(axes: Axes, run: Training, metric: str) -> None:
-    shown = thinned(run.log[["step", metric]].dropna())
+    both_2N = run.log[["step", metric]].to_numpy(dtype=float).T
+    step_W, value_W = _window_means(both_2N[:, ~np.isnan(both_2N).any(axis=0)])
     scale = 100 if TRAINING_AXES[metric].endswith("(%)") else 1
     style = {**look(run.colour), "linewidth": 1.2, "alpha": 0.9}
-    axes.plot(shown["step"], scale * shown[metric], **style)
+    axes.plot(step_W, scale * value_W, **style)
+
+
+def _window_means(values_2N: Floats, most: int = POINTS) -> Floats:
+    """(2, W): what `thinned` gives, of two columns without missing values; pandas takes ten times as long."""
+    size = values_2N.shape[1]
+    starts = np.arange(0, size, max(1, -(-size // most)))
+    if not size:
+        return values_2N
+    return np.asarray(np.add.reduceat(values_2N, starts, axis=1) / np.diff(starts, append=size))
 
 
 def thinned(log: pd.DataFrame, most: int = POINTS) -> pd.DataFrame:

@@ -106,6 +106,34 @@ def percent_axis(axes: Axes, top: float) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
+def place(
+    figure: Figure,
+    shape: tuple[int, int],
+    *,
+    left: float,
+    right: float,
+    bottom: float,
+    top: float,
+    across: float = 0.0,
+    down: float = 0.0,
+) -> None:
+    """Puts rows and columns of axes between margins, with gaps across and down; all in inches.
+
+    For pictures of which there are many. A layout engine finds the margins by measuring every text twice, which takes
+    a third of the time of a picture.
+    """
+    (rows, columns), (width, height) = shape, figure.get_size_inches()
+    wide = (width - left - right - across * (columns - 1)) / columns
+    high = (height - bottom - top - down * (rows - 1)) / rows
+    sides = {"left": left / width, "right": 1 - right / width, "bottom": bottom / height, "top": 1 - top / height}
+    figure.subplots_adjust(**sides, wspace=across / wide, hspace=down / high)
+
+
+def below_axes(legend_rows: int) -> float:
+    """The height of tick labels, the name of the axis and a legend, in inches."""
+    return 0.66 + 0.198 * legend_rows
+
+
 def new_figure(names: Sequence[str]) -> tuple[Figure, Axes, int]:
     """Returns a figure, axes whose size does not depend on the legend below them, and the number of legend columns."""
     columns = legend_columns(names, 64)

@@ -164,9 +164,11 @@ class Effects:
         values, vectors = np.linalg.eigh(covariance_MM)
         root_MM = vectors * np.sqrt(np.maximum(values, 0.0))
         rng = np.random.default_rng(seed)
-        contrasts_RC = rng.standard_normal((JOINT_DRAWS, len(root_MM))) @ (rows_CM @ root_MM).T
-        error_C = np.sqrt(np.einsum("cm,mn,cn->c", rows_CM, covariance_MM, rows_CM))
-        largest_R = np.max(np.abs(contrasts_RC) / np.maximum(error_C, 1e-300), axis=1)
+        draws_RM = rng.standard_normal((JOINT_DRAWS, len(root_MM)))
+        error_C = np.maximum(np.sqrt(np.einsum("cm,mn,cn->c", rows_CM, covariance_MM, rows_CM)), 1e-300)
+        root_CM = rows_CM @ root_MM
+        parts = np.array_split(draws_RM, 40)  # by parts, because (R, C) has 100 MB for 36 algorithms
+        largest_R = np.concatenate([np.max(np.abs(part @ root_CM.T) / error_C, axis=1) for part in parts])
         if math.isfinite(df):
             largest_R /= np.sqrt(rng.chisquare(df, JOINT_DRAWS) / df)
         return float(np.quantile(largest_R, confidence))
