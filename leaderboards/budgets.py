@@ -34,7 +34,7 @@ def _views(section: Section, at_steps: Sequence[View]) -> list[View]:
     found = {verdict: equal_cost.read_at_target(section, verdict) for verdict in VERDICTS}
     reads = {verdict: read for verdict, read in found.items() if read is not None}
     if any(one.is_interpolated for read in reads.values() for one in read.readings):
-        return [*at_steps, *_at_tokens(section, at_steps, reads)]
+        return [*at_steps, *_at_tokens(section, at_steps)]
     return [_without(view, reads[view.verdict]) if view.verdict in reads else view for view in at_steps]
 
 
@@ -49,10 +49,10 @@ def _without(at_steps: View, read: ReadAtTarget) -> View:
     return replace(at_steps, notes=(why,), left_out=_left_out(read))
 
 
-def _at_tokens(section: Section, at_steps: Sequence[View], reads: Mapping[JudgedBy, ReadAtTarget]) -> list[View]:
+def _at_tokens(section: Section, at_steps: Sequence[View]) -> list[View]:
     """The tables at equal tokens, which differ from those at equal steps in what stands in their rows."""
-    level = section.key.confidence or 0.95
-    found = {verdict: equal_cost.compare_at_target(read, level) for verdict, read in reads.items()}
+    every = {verdict: equal_cost.equal_tokens(section, verdict) for verdict in VERDICTS}
+    found = {verdict: one for verdict, one in every.items() if one is not None}
     return [_view(section, view, found) for view in at_steps if view.verdict in found]
 
 

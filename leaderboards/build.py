@@ -10,6 +10,7 @@ style and pictures are inside it, and all text from a record is escaped. The sam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmarks.files import write_text_atomic
 from benchmarks.statistics.comparison import MIN_BASE, MIN_SEEDS
 from benchmarks.statistics.gap import COVER_AT
 from leaderboards import pictures, study_words, summary
+from leaderboards.ahead import read_ahead
 from leaderboards.default_and_tuned import default_and_tuned
 from leaderboards.load import Broken, Entry, load
 from leaderboards.sections import CellRow, Section, make_sections
@@ -71,10 +73,17 @@ class Gathered:
         return Page(path, len(self.entries), self.broken, self.diverged)
 
 
-def gather(run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path | str) -> Gathered:
-    """Reads the records and groups them into sections, for a page at `out_html`. Errors as in `build`."""
+def gather(
+    run_dirs_or_records: Path | str | Iterable[Path | str], out_html: Path | str, pool: Executor | None = None
+) -> Gathered:
+    """Reads the records and groups them into sections, for a page at `out_html`. Errors as in `build`.
+
+    The files beside the records are read by `pool`, if there is one. What is returned is the same either way.
+    """
     paths = [run_dirs_or_records] if isinstance(run_dirs_or_records, Path | str) else list(run_dirs_or_records)
     entries, broken = load(paths)
+    if pool is not None:
+        read_ahead(entries, pool)
     sections = make_sections(entries, broken)
     broken += pictures.damaged_logs(entries)
     studies, damaged = find_studies(paths, out_html)

@@ -83,17 +83,22 @@ class EqualTokens(ReadAtTarget):
 
 def equal_tokens(section: Section, verdict: JudgedBy = "answer") -> EqualTokens | None:
     """The section's runs at the tokens of the cheapest; None if there is none, or the verdict is not known of all."""
+    return section.once(f"equal tokens by {verdict}", lambda: _equal_tokens(section, verdict))
+
+
+def _equal_tokens(section: Section, verdict: JudgedBy) -> EqualTokens | None:
     read = read_at_target(section, verdict)
-    return compare_at_target(read, section.key.confidence or 0.95) if read else None
-
-
-def compare_at_target(read: ReadAtTarget, confidence: float) -> EqualTokens:
-    """Compares the algorithms over their seeds, with intervals of this level."""
-    return EqualTokens(**vars(read), comparison=compare(read.scores, confidence))
+    if read is None:
+        return None
+    return EqualTokens(**vars(read), comparison=compare(read.scores, section.key.confidence or 0.95))
 
 
 def read_at_target(section: Section, verdict: JudgedBy = "answer") -> ReadAtTarget | None:
     """Reads the runs at the target, and compares nothing, which takes most of the time. None as in `equal_tokens`."""
+    return section.once(f"read at target by {verdict}", lambda: _read_at_target(section, verdict))
+
+
+def _read_at_target(section: Section, verdict: JudgedBy) -> ReadAtTarget | None:
     unused: list[tuple[CellRow, str]] = []
     paths, left_out = _paths(section, verdict, unused)
     if not paths:

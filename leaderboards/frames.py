@@ -211,9 +211,7 @@ def curves(sections: Sequence[Section]) -> pd.DataFrame:
 
 def lines(section: Section, verdict: JudgedBy = "answer") -> list[plots.Line]:
     """The curves of a section by one verdict; none where it is not known of all of its runs."""
-    if verdict not in section.drawn:
-        section.drawn[verdict] = _lines(section, verdict)
-    return section.drawn[verdict]
+    return section.once(f"lines by {verdict}", lambda: _lines(section, verdict))
 
 
 def _lines(section: Section, verdict: JudgedBy) -> list[plots.Line]:

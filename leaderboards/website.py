@@ -55,7 +55,7 @@ def build_site(
     """
     folder = Path(folder)
     with cores() as pool:
-        found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html"), folder)
+        found = _with_study_pages(gather(run_dirs_or_records, folder / "index.html", pool), folder)
         measure_all(found.sections, pool)
         album, made = Album(folder, pool), about.built(found, commit)
         more = behind.pages_of(found.sections, title, partial(album.show, up="../"), downloads)

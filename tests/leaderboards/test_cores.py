@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from leaderboards import website
+from leaderboards.build import gather
 from leaderboards.cores import ThisProcess, cores
-from tests.leaderboards.factory import draw_counts, write_run
+from tests.leaderboards.factory import draw_counts, write_log, write_run
 
 
 def square_and_process(number: int) -> tuple[int, int]:
@@ -49,6 +50,26 @@ def test_a_process_with_threads_is_not_copied():
     finally:
         stop.set()
         thread.join()
+
+
+@needs_cores
+def test_files_read_by_other_processes_are_those_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    base = {"test": draw_counts(0.15, 12, 1)}
+    write_run(tmp_path / "runs", "base", base)
+    runs = [write_run(tmp_path / "runs", "grpo", {"test": draw_counts(0.4, 12, 5 + s)}, base, seed=s) for s in range(3)]
+    logs = [write_log(run.parent, 5, seed) for seed, run in enumerate(runs)]
+    logs[1].write_text("no log\n")
+    with open(runs[2].parent / "eval" / "test" / "counts.jsonl", "a", encoding="utf-8") as file:
+        file.write("\n")  # not the counts of its record any more
+    alone = gather(tmp_path / "runs", tmp_path / "index.html")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    with cores() as pool:
+        found = gather(tmp_path / "runs", tmp_path / "index.html", pool)
+    assert [one.where.split("/")[-2] for one in alone.broken] == ["grpo-s2", "grpo-s1"]
+    assert found.broken == alone.broken
+    for one, other in zip(found.entries, alone.entries, strict=True):
+        assert list(one.kept) == list(other.kept)
+        assert repr(one.kept) == repr(other.kept)
 
 
 @needs_cores
