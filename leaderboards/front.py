@@ -217,7 +217,8 @@ def _picture(section: Section, verdict: JudgedBy, comparison: Comparison) -> Plo
         return None
     shown = [line for line in (base, best) if line is not None]
     places = _meetings(base, best) if base else []
-    caption = f"pass@k of {'the base and of ' if base else ''}{best.name}, the best by pass@1, with pointwise bands."
+    names = f"{'the base and of ' if base else ''}{best.name}"
+    caption = f"pass@k of {names}, the first algorithm of the table, with pointwise bands."
     if places:
         caption += f" Their means cross at k ≈ {' and '.join(summary.number(round(k, 1)) for k in places)}."
     return Plot(partial(plots.curves, shown, marks=places), caption, f"front-{section.number}-{verdict}")
