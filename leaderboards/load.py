@@ -34,8 +34,21 @@ class Broken:
         return f"{self.where}: {self.reason}"
 
 
+class Keeps:
+    """Of a dataclass that keeps what others have read or computed of it in its field `kept`."""
+
+    kept: dict[str, Any]
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What `compute` returns, which is called the first time alone. Nothing is kept of an error."""
+        if name not in self.kept:
+            self.kept[name] = compute()
+        found: T = self.kept[name]
+        return found
+
+
 @dataclass(frozen=True)
-class Entry:
+class Entry(Keeps):
     """A record with the file that it came from."""
 
     record: Record
@@ -43,13 +56,6 @@ class Entry:
     sha256: str
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """What was read from the files beside the record (`once`)."""
-
-    def once(self, name: str, read: Callable[[], T]) -> T:
-        """What `read` returns, which is called the first time alone. Nothing is kept of an error."""
-        if name not in self.kept:
-            self.kept[name] = read()
-        found: T = self.kept[name]
-        return found
 
     @property
     def where(self) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from benchmarks.errors import Failure
 from benchmarks.records.evaluation import EvaluationRecord
@@ -22,11 +22,10 @@ from benchmarks.statistics.designs import VERDICTS, JudgedBy
 from benchmarks.statistics.gap import Gap, cover_samples
 from leaderboards import measure, summary
 from leaderboards.by_problem import ByProblem, by_problem
-from leaderboards.load import Broken, Entry, counts_of, plain
+from leaderboards.load import Broken, Entry, Keeps, counts_of, plain
 from leaderboards.style import colours_of
 from leaderboards.summary import Key
 
-T = TypeVar("T")
 Status = Literal["base", "counts", "invalid", "superseded"]
 
 
@@ -72,7 +71,7 @@ class CellRow:
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(Keeps):
     """The rows that may be compared with each other: one suite and one dataset."""
 
     number: int
@@ -91,13 +90,6 @@ class Section:
     """The number of the first section of the same runs, which shows what belongs to no dataset."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What other modules have computed of the section (`once`)."""
-
-    def once(self, name: str, compute: Callable[[], T]) -> T:
-        """What `compute` returns, which is called the first time alone, as in `Entry.once`."""
-        if name not in self.kept:
-            self.kept[name] = compute()
-        found: T = self.kept[name]
-        return found
 
     @functools.cached_property
     def comparisons(self) -> Mapping[JudgedBy, Comparison]:
